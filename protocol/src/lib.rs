@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod accept;
+pub mod catalogue;
 pub mod escape;
 pub mod handshake;
 pub mod origin;
