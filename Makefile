@@ -13,6 +13,10 @@ export NGINX_SOURCE_DIR NGINX_BUILD_DIR
 
 # The nginx that tests, demo and install use with the module that is built for it.
 NGINX_BINARY ?= $(or $(shell PATH="$$PATH:/usr/sbin" command -v nginx),/usr/sbin/nginx)
+export NGINX_BINARY
+
+# Where "make install" copies the module.
+INSTALL_DIR ?= $(shell '$(NGINX_BINARY)' -V 2>&1 | sed -n 's,.*--modules-path=\([^ ]*\).*,\1,p')
 
 # Perl library with Test::Nginx: our own small one, or lib/ of nginx's repository nginx-tests.
 TEST_NGINX_LIB ?= t/lib
@@ -39,11 +43,19 @@ binary = $(if $(filter debian,$1),$(NGINX_BINARY),$(call objs,$1)/nginx)
 cargo      = NGINX_SOURCE_DIR='$(call tree,$1)' NGINX_BUILD_DIR='$(call objs,$1)' CARGO_TARGET_DIR=build/$1/target cargo
 pure-cargo = CARGO_TARGET_DIR=build/target cargo
 
+ECHO_BACKEND = $(CURDIR)/build/bin/echo-backend
+
+# How t/run, prove and demo/run are called.
+run-on           = '$1=$(call binary,$1),$(CURDIR)/build/$1/$(SO)'
+PROVE            = prove -I '$(TEST_NGINX_LIB)' -I t/lib
+demo-environment = NGINX_BINARY='$(call binary,$(FLAVOUR))' MODULE='$(CURDIR)/build/$(FLAVOUR)/$(SO)' \
+	ECHO_BACKEND='$(ECHO_BACKEND)'
+
 # Replaces a file only by a different one, and at once: an nginx may have it loaded.
 put = mkdir -p '$(dir $2)' && { cmp -s $1 '$2' || { cp $1 '$2.new' && mv '$2.new' '$2'; }; }
 
 .DEFAULT_GOAL := module
-# Prerequisites run one after another; cargo, make and prove use all processors by themselves.
+# Prerequisites run one after another: cargo, make and t/run use all processors by themselves.
 .NOTPARALLEL:
 
 .PHONY: help
@@ -52,28 +64,74 @@ help: ## list the targets
 
 .PHONY: setup
 setup: ## install what is missing to build and test (Debian packages)
-	.ci/install-packages $(PACKAGES) $(TEST_PACKAGES)
+	@.ci/install-packages $(PACKAGES) $(TEST_PACKAGES)
+	@command -v cargo >/dev/null || { echo 'Rust is not installed, see https://rustup.rs' >&2; exit 1; }
 
 .PHONY: setup-interop
 setup-interop: ## install what is missing for "make interop"
-	.ci/install-packages $(INTEROP_PACKAGES)
+	@.ci/install-packages $(INTEROP_PACKAGES)
 
 .PHONY: module
-module: ## build $(MODULE_DIR)/ngx_http_websocket_guard_module.so
+module: ## build the module for the installed nginx (or NGINX_SOURCE_DIR=) into build/ (or MODULE_DIR=)
 	@$(MAKE) --no-print-directory module-$(FLAVOUR)
-	$(call put,build/$(FLAVOUR)/$(SO),$(MODULE_DIR)/$(SO))
+	@$(call put,build/$(FLAVOUR)/$(SO),$(MODULE_DIR)/$(SO))
+	@echo '$(MODULE_DIR)/$(SO)'
 
 .PHONY: module-vendored
-module-vendored: ## build the same for the nginx of crate nginx-src
-module-%:
+module-vendored: ## build the nginx of the crate nginx-src and the module for it
+
+.PHONY: module-debian module-custom
+module-debian module-vendored module-custom: module-%:
 	nginx-src/prepare $*
 	$(call cargo,$*) build --release --locked --lib
 	@$(call put,build/$*/target/release/lib$(MODULE).so,build/$*/$(SO))
 
 .PHONY: echo-backend
-echo-backend: ## build build/bin/echo-backend
+echo-backend: ## build build/bin/echo-backend, which demo and interop talk to
 	$(pure-cargo) build --release --locked -p websocket-guard-echo
 	@$(call put,build/target/release/echo-backend,build/bin/echo-backend)
+
+.PHONY: lint
+lint: ## check format (rustfmt) and code (clippy)
+	cargo fmt --all --check
+	nginx-src/prepare $(FLAVOUR)
+	$(call cargo,$(FLAVOUR)) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: unit
+unit: ## unit tests of the crates that need no nginx
+	$(pure-cargo) test --workspace --exclude $(MODULE) --locked
+
+.PHONY: test
+test: setup setup-interop lint unit module $(FLAVOURS:%=module-%) test-nginx test-build interop demo-check ## everything
+
+.PHONY: test-nginx
+test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (debian vendored), JOBS= at a time
+	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(PROVE) -j$(JOBS) t/*.t
+
+.PHONY: test-one
+test-one: $(FLAVOURS:%=module-%) ## one test file on each nginx in FLAVOURS: make test-one T=t/foo.t
+	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(PROVE) -v $(T)
+
+.PHONY: test-build
+test-build: module-debian module-vendored ## nginx's own configure, and a module for another nginx
+	t/build/configure.sh
+
+.PHONY: interop
+interop: setup-interop $(FLAVOURS:%=module-%) echo-backend ## real WebSocket clients and servers through each nginx
+	$(foreach f,$(FLAVOURS),ECHO_BACKEND='$(ECHO_BACKEND)' t/run $(call run-on,$f) -- t/interop/run &&) true
+
+.PHONY: demo
+demo: setup module echo-backend ## serve a WebSocket page through nginx until Ctrl-C
+	$(demo-environment) demo/run
+
+.PHONY: demo-check
+demo-check: setup module echo-backend ## the same, but connect, echo and exit
+	$(demo-environment) demo/run --check
+
+.PHONY: install
+install: module ## copy the module to the modules directory of the installed nginx
+	$(if $(or $(DESTDIR),$(filter 0,$(shell id -u))),,sudo) \
+		install -D -m 644 '$(MODULE_DIR)/$(SO)' '$(DESTDIR)$(INSTALL_DIR)/$(SO)'
 
 .PHONY: clean
 clean: ## remove everything that was built
