@@ -1,0 +1,402 @@
+package Test::WebSocketGuard;
+
+# What the tests need beyond Test::Nginx, ours or the original: a WebSocket client, backends, and a
+# look at nginx's log and processes.
+
+use strict;
+use warnings;
+
+use Carp;
+use Exporter 'import';
+use IO::Handle ();
+use JSON::PP ();
+use POSIX ();
+use Test::More ();
+use Test::Nginx ();
+use Test::WebSocketGuard::Backend;
+use Test::WebSocketGuard::Client;
+use Test::WebSocketGuard::Head;
+use Time::HiRes qw/ sleep time /;
+
+our @EXPORT = qw/
+    websocket raw_request handshake_request connection
+    run_backend websocket_backend requests_seen
+    make_certificate nginx_test conf_line
+    guard_log guard_lines log_size wait_log
+    reload master_pid worker_pids rss_kib
+    wait_until time_limit
+/;
+
+# ---- clients -------------------------------------------------------------------------------------
+
+sub connection { return Test::WebSocketGuard::Client->connect(@_) }
+
+sub websocket {
+    my (%options) = @_;
+    return connection(%options)->handshake(%options);
+}
+
+sub raw_request {
+    my ($bytes, %options) = @_;
+    return connection(%options)->request($bytes, %options);
+}
+
+sub handshake_request { return Test::WebSocketGuard::Client::handshake_request(@_) }
+
+# ---- backends ------------------------------------------------------------------------------------
+
+# It listens before it is forked, so that there is nothing to wait for.
+sub run_backend {
+    my ($t, $number, %options) = @_;
+    my $listener = Test::WebSocketGuard::Backend::listener($number, %options);
+    $t->run_daemon(\&websocket_backend, $t, $number, %options, listener => $listener);
+    close $listener;
+    return $t;
+}
+
+sub websocket_backend { Test::WebSocketGuard::Backend::serve(@_) }
+
+# Each as an object, in the order of arrival; connections are numbered from 1. count => N waits
+# for at least so many.
+sub requests_seen {
+    my ($t, $number, %options) = @_;
+    $number //= 8081;
+    my $file = $t->testdir . "/requests-$number.json";
+
+    my @lines;
+    wait_until(sub {
+        @lines = -e $file ? split /\n/, $t->read_file("requests-$number.json") : ();
+        return @lines >= ($options{count} // 0);
+    }, 5);
+
+    my %connections;
+    return map {
+        my $seen = JSON::PP::decode_json($_);
+        $connections{ $seen->{connection} } //= 1 + keys %connections;
+        Test::WebSocketGuard::Request->new($seen->{head},
+            connection => $connections{ $seen->{connection} }, request => $seen->{request});
+    } @lines;
+}
+
+# A self-signed certificate, NAME.crt and NAME.key in the test's directory.
+sub make_certificate {
+    my ($t, $name, @names) = @_;
+    $name //= 'localhost';
+    @names = ($name, 'localhost') unless @names;
+
+    my $base = $t->testdir . "/$name";
+    my $output = _output('openssl', qw/ req -x509 -nodes -days 2 -newkey ec /,
+        '-pkeyopt' => 'ec_paramgen_curve:prime256v1', '-subj' => "/CN=$name",
+        '-addext' => 'subjectAltName=IP:127.0.0.1,' . join(',', map {"DNS:$_"} @names),
+        '-keyout' => "$base.key", '-out' => "$base.crt");
+    $? == 0 or croak "openssl: $output";
+    return $t;
+}
+
+# ---- configuration -------------------------------------------------------------------------------
+
+# nginx -t on a text: exit code and everything it wrote. It touches neither the pid file nor the
+# error.log of an nginx that runs; what it logged is in nginx-test.log.
+sub nginx_test {
+    my ($t, $text) = @_;
+    my $dir = $t->testdir;
+
+    $t->write_file_expand('nginx-test.conf', $text);
+    my $conf = $t->read_file('nginx-test.conf');
+    $conf =~ s!\Q$dir\E/nginx\.pid!$dir/nginx-test.pid!g;
+    $conf =~ s!\Q$dir\E/error\.log!$dir/nginx-test.log!g;
+    $t->write_file('nginx-test.conf', $conf);
+    $t->write_file('nginx-test.log', '');
+
+    my $output = _output($Test::Nginx::NGINX, '-t', '-p', "$dir/", '-c', 'nginx-test.conf', '-e', 'nginx-test.log');
+    my $code = $? & 127 ? 128 + ($? & 127) : $? >> 8;
+    $output =~ /Sanitizer|runtime error:/ and croak "nginx -t: $output";
+    return ($code, $output);
+}
+
+# The number of the first line of a file that matches, to compare with the one in a message.
+sub conf_line {
+    my ($t, $pattern, $name) = @_;
+    $name //= 'nginx.conf';
+    my $number = 0;
+    for my $line (split /\n/, $t->read_file($name)) {
+        $number++;
+        return $number if $line =~ $pattern;
+    }
+    croak "no line of $name matches $pattern";
+}
+
+sub _output {
+    my @command = @_;
+    my $pid = open(my $pipe, '-|') // croak "fork: $!";
+    if ($pid == 0) {
+        open STDERR, '>&', \*STDOUT;
+        exec @command or POSIX::_exit(127);
+    }
+    local $/;
+    my $output = <$pipe>;
+    close $pipe;
+    return $output;
+}
+
+# ---- the log -------------------------------------------------------------------------------------
+
+my @LEVELS = qw/ emerg alert crit error warn notice info debug /;
+my %RANK = map { $LEVELS[$_] => $_ } 0 .. $#LEVELS;
+
+# The guard's lines in error.log as "[level] websocket_guard: ...": all, or those of that level and
+# worse. since => log_size($t) taken before leaves older ones out; raw => 1 keeps whole lines.
+sub guard_log {
+    my ($t, $level, %options) = @_;
+    my $log = -e $t->testdir . '/error.log' ? $t->read_file('error.log') : '';
+    return guard_lines(substr($log, $options{since} // 0), $level, %options);
+}
+
+# The same from any text, such as the output of nginx_test.
+sub guard_lines {
+    my ($text, $level, %options) = @_;
+    !defined $level or defined $RANK{$level} or croak "no such level: $level";
+    my @lines;
+    for my $line (split /\n/, $text) {
+        my ($its, $message) = $line =~ /^(?:\S+ \S+|nginx:) \[(\w+)\] (?:\d+#\d+: )?(?:\*\d+ )?(websocket_guard: .*)/
+            or next;
+        next if defined $level && $RANK{$its} > $RANK{$level};
+        push @lines, $options{raw} ? $line : "[$its] $message";
+    }
+    return @lines;
+}
+
+sub log_size { return -s $_[0]->testdir . '/error.log' || 0 }
+
+# Waits until error.log has a match, and returns it.
+sub wait_log {
+    my ($t, $pattern, $seconds, %options) = @_;
+    my $found;
+    wait_until(sub {
+        return substr($t->read_file('error.log'), $options{since} // 0) =~ $pattern && ($found = $&, 1);
+    }, $seconds);
+    return $found;
+}
+
+# ---- processes -----------------------------------------------------------------------------------
+
+sub master_pid {
+    my ($t) = @_;
+    return $t->read_file('nginx.pid') =~ /^(\d+)/ ? $1 : croak 'nginx.pid is empty';
+}
+
+# The workers that take new connections; those that finish their old ones with old => 1.
+sub worker_pids {
+    my ($t, %options) = @_;
+    my $master = master_pid($t);
+    my @workers;
+    for my $stat (glob '/proc/[0-9]*/stat') {
+        my ($pid, $parent) = _slurp($stat) =~ /^(\d+) \(.*\) \S (\d+)/s or next;
+        next unless $parent == $master;
+        my $title = _slurp("/proc/$pid/cmdline");
+        next unless $title =~ /worker process/;
+        push @workers, $pid if ($title =~ /is shutting down/ ? 1 : 0) == ($options{old} ? 1 : 0);
+    }
+    return @workers;
+}
+
+sub rss_kib {
+    my ($pid) = @_;
+    return _slurp("/proc/$pid/status") =~ /^VmRSS:\s+(\d+) kB/m ? $1 : croak "no process $pid";
+}
+
+sub _slurp {
+    my ($name) = @_;
+    open my $file, '<', $name or return '';
+    local $/;
+    return scalar(<$file>) // '';
+}
+
+# SIGHUP. True once only new workers take connections; false if the new configuration is refused.
+sub reload {
+    my ($t) = @_;
+    my $since = log_size($t);
+    my $master = master_pid($t);
+
+    # Right after its start nginx may still be forking.
+    wait_until(sub { worker_pids($t) > 0 }, 5) or croak 'nginx has no workers';
+    my %old = map { $_ => 1 } worker_pids($t);
+
+    kill 'HUP', $master or croak "nginx is gone";
+    my $done;
+    wait_until(sub {
+        my @now = worker_pids($t);
+        return $done = 1 if @now && !grep { $old{$_} } @now;
+        return substr($t->read_file('error.log'), $since) =~ /\[emerg\] $master#/;
+    }, 20);
+
+    # The title says it a moment before the old worker closes its sockets.
+    sleep 0.05;
+    return $done;
+}
+
+# ---- time ----------------------------------------------------------------------------------------
+
+# Asks again and again until it is true; false if it is not in time.
+sub wait_until {
+    my ($condition, $seconds) = @_;
+    my $until = time + ($seconds // 10);
+    while (!$condition->()) {
+        return 0 if time > $until;
+        sleep 0.02;
+    }
+    return 1;
+}
+
+# No test hangs: a watchdog process ends it, with its nginx. It cannot be alarm(), which http()
+# uses. The limit is from now on.
+my $watchdog;
+
+sub time_limit {
+    my ($seconds) = @_;
+    $watchdog->syswrite("$seconds\n");
+}
+
+sub _watch {
+    my ($limit) = @_;
+    my $test = $$;
+    pipe my $reader, $watchdog or die "pipe: $!";
+
+    $SIG{TERM} = sub {
+        POSIX::_exit(1) if $$ != $test;
+        Test::More::diag('the test took too long or was ended');
+        exit 124;
+    };
+
+    my $pid = fork() // die "fork: $!";
+    return close $reader if $pid != 0;
+
+    $SIG{TERM} = 'DEFAULT';
+    $SIG{INT}  = 'IGNORE';
+    close $_ for $watchdog, \*STDIN, \*STDOUT, \*STDERR;
+    my $until = time + $limit;
+    while ((my $left = $until - time) > 0) {
+        my $bit = '';
+        vec($bit, fileno $reader, 1) = 1;
+        next unless select $bit, undef, undef, $left;
+        sysread $reader, my $line, 64 or POSIX::_exit(0);
+        $until = time + $1 if $line =~ /(\d+)\n\z/;
+    }
+
+    # First the test may clean up, then its nginx and backends are told to end, then it is killed.
+    my @steps = ([sub { kill 'TERM', $test }, 10],
+        [sub { kill 'TERM', grep { $_ != $$ } _children($test) }, 10],
+        [sub { kill 'KILL', $test }, 0]);
+    for my $step (@steps) {
+        last if getppid != $test;
+        $step->[0]->();
+        my $end = time + $step->[1];
+        sleep 0.1 while time < $end && getppid == $test;
+    }
+    POSIX::_exit(0);
+}
+
+sub _children {
+    my ($parent) = @_;
+    return map { _slurp($_) =~ /^(\d+) \(.*\) \S $parent /s ? $1 : () } glob '/proc/[0-9]*/stat';
+}
+
+_watch(120);
+
+# ---- the original library ------------------------------------------------------------------------
+
+{
+    no warnings qw/ redefine prototype /;
+
+    # Workers that run as another user must get into the directory.
+    my $new = \&Test::Nginx::new;
+    *Test::Nginx::new = sub {
+        my $t = $new->(@_);
+        chmod 0755, $t->testdir;
+        return $t;
+    };
+
+    # An open tunnel would keep nginx from stopping.
+    my $destroy = \&Test::Nginx::DESTROY;
+    *Test::Nginx::DESTROY = sub {
+        Test::WebSocketGuard::Client::close_all();
+        goto &$destroy;
+    };
+
+    # Debian builds nginx with dynamic modules whose packages need not be installed.
+    my $modules = \&Test::Nginx::test_globals_modules;
+    *Test::Nginx::test_globals_modules = sub {
+        return join '', grep { /load_module (.*);/ && -e $1 } split /^/, $modules->(@_);
+    };
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+Test::WebSocketGuard - WebSocket through nginx, for tests
+
+=head1 SYNOPSIS
+
+    run_backend($t, 8081);
+    $t->run();
+    my $ws = websocket(path => '/ws');
+    ok($ws->is_open, 'open');
+    is($ws->echo('hello'), 'hello', 'echo');
+    my ($seen) = requests_seen($t, 8081);
+    is_deeply([$seen->header('Upgrade')], ['websocket'], 'one Upgrade header');
+
+=head1 CLIENT
+
+Ports are always the numbers of nginx.conf (8080 stands for C<port(8080)>); default 8080, with C<ssl> 8443.
+
+=over
+
+=item websocket(path, port, host, family, ssl, sni, alpn, preface, timeout, authority, origin, subprotocol, headers, without, method, version, key, pipeline, pipeline_message)
+
+Connects, sends a handshake, reads the answer: a L<Test::WebSocketGuard::Client>, whether or not it is open.
+C<family> 6 connects to ::1, C<preface> are bytes before everything (PROXY protocol), C<authority> is the Host
+header. C<headers> is a list of raw lines; one of a default header's name takes its place, and duplicates stay. C<without>
+names defaults to leave out. C<pipeline> are bytes sent together with the handshake, C<pipeline_message> a text message.
+
+=item raw_request($bytes, port, host, family, ssl, ..., body)
+
+Sends the bytes, reads one response. C<< body => 0 >> leaves its body unread (an event stream).
+
+=item handshake_request(...), connection(...)
+
+The text of a handshake; a connection on which nothing was sent.
+
+=back
+
+=head1 BACKEND
+
+=over
+
+=item run_backend($t, 8081, handlers, ssl, host)
+
+An echo backend which records every request: L<Test::WebSocketGuard::Backend>. C<ssl> names a certificate of
+C<make_certificate>. C<websocket_backend> is the same for C<< $t->run_daemon(\&websocket_backend, $t, 8081) >>.
+
+=item requests_seen($t, 8081, count)
+
+What it received, as L<Test::WebSocketGuard::Head> requests.
+
+=item make_certificate($t, $name, @names)
+
+=back
+
+=head1 NGINX
+
+C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
+C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<guard_lines($text, $level)> those in a text; C<log_size($t)> a mark
+for C<since>; C<wait_log($t, qr/../, $seconds)>; C<reload($t)>; C<master_pid($t)>, C<worker_pids($t, old)>, C<rss_kib($pid)>.
+
+=head1 TIME
+
+C<wait_until(sub { ... }, $seconds)>. A test that takes more than 120 seconds is ended; C<time_limit($seconds)>
+sets another limit.
+
+=cut
