@@ -11,6 +11,7 @@ use Exporter 'import';
 use IO::Handle ();
 use JSON::PP ();
 use POSIX ();
+use Scalar::Util ();
 use Test::More ();
 use Test::Nginx ();
 use Test::WebSocketGuard::Backend;
@@ -308,20 +309,29 @@ _watch(120);
 {
     no warnings qw/ redefine prototype /;
 
+    # Objects still alive at the end (any that a named sub mentions) are too late for the plan.
+    my %alive;
+
     # Workers that run as another user must get into the directory.
     my $new = \&Test::Nginx::new;
     *Test::Nginx::new = sub {
         my $t = $new->(@_);
         chmod 0755, $t->testdir;
+        Scalar::Util::weaken($alive{ Scalar::Util::refaddr($t) } = $t);
         return $t;
     };
 
     # An open tunnel would keep nginx from stopping.
     my $destroy = \&Test::Nginx::DESTROY;
     *Test::Nginx::DESTROY = sub {
+        exists $alive{ Scalar::Util::refaddr($_[0]) } or return;
+        delete $alive{ Scalar::Util::refaddr($_[0]) };
         Test::WebSocketGuard::Client::close_all();
         goto &$destroy;
     };
+
+    my $test = $$;
+    END { $$ == $test and $_->DESTROY for grep {defined} values %alive }
 
     # Debian builds nginx with dynamic modules whose packages need not be installed.
     my $modules = \&Test::Nginx::test_globals_modules;
