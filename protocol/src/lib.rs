@@ -7,6 +7,11 @@
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// A test that indexes or unwraps wrongly fails, as it should.
+#![cfg_attr(
+    test,
+    allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
 
 pub mod accept;
 pub mod catalogue;

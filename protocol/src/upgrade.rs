@@ -23,7 +23,10 @@ impl Protocols {
         let mut protocols: Vec<Box<str>> = Vec::new();
         for word in words {
             let protocol = parse(word)?;
-            if protocols.iter().any(|known| known.eq_ignore_ascii_case(protocol)) {
+            if protocols
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(protocol))
+            {
                 continue;
             }
             if protocols.len() == Self::MAX {
@@ -179,7 +182,9 @@ mod tests {
         let default = Protocols::default();
         assert_eq!(default, protocols(&["websocket"]));
         assert_eq!(selected(&default, &[b"WebSocket"]), "websocket");
-        assert!(default.select([&b"websocket"[..]].into_iter()).has_websocket());
+        assert!(default
+            .select([&b"websocket"[..]].into_iter())
+            .has_websocket());
     }
 
     #[test]
@@ -210,7 +215,9 @@ mod tests {
             "foo/2, WebSocket"
         );
         assert!(!both.select([&b"foo/2"[..]].into_iter()).has_websocket());
-        assert!(both.select([&b"foo/2, WEBSOCKET"[..]].into_iter()).has_websocket());
+        assert!(both
+            .select([&b"foo/2, WEBSOCKET"[..]].into_iter())
+            .has_websocket());
     }
 
     #[test]
@@ -232,7 +239,15 @@ mod tests {
             error(b"websocket,foo"),
             "\"websocket,foo\" is not an upgrade protocol: separate protocols with spaces, not with commas"
         );
-        for word in [&b"web socket"[..], b"", b"/2", b"foo/", b"a/b/c", b"w\xe9b", b"a\0"] {
+        for word in [
+            &b"web socket"[..],
+            b"",
+            b"/2",
+            b"foo/",
+            b"a/b/c",
+            b"w\xe9b",
+            b"a\0",
+        ] {
             assert!(matches!(
                 Protocols::new([word]),
                 Err(ProtocolsError::Invalid(_))
