@@ -469,7 +469,7 @@ sub http_end {
         local $/;
         my $response = $socket->getline;
         $socket->close;
-        log_in($response // '');
+        log_in($response);
         return $response;
     });
 }
@@ -507,12 +507,12 @@ sub _in_time {
     return $result;
 }
 
-sub log_out { _log('>>', @_) }
-sub log_in  { _log('<<', @_) }
+sub log_out { log_core('>>', @_) }
+sub log_in  { log_core('<<', @_) }
 
-sub _log {
-    my ($prefix, $text) = @_;
-    return unless $ENV{TEST_NGINX_VERBOSE};
+sub log_core {
+    my ($prefix, $text) = @_ > 1 ? @_ : ('', @_);
+    return unless $ENV{TEST_NGINX_VERBOSE} && defined $text;
     $text = substr($text, 0, 2048) . '...' if length $text > 2048;
     $text =~ s/([^\x20-\x7e\n])/sprintf '\\x%02x', ord $1/ge;
     Test::More::note(map {"$prefix $_\n"} split /\n/, $text);

@@ -263,7 +263,8 @@ sub _watch {
     my $test = $$;
     pipe my $reader, $watchdog or die "pipe: $!";
 
-    $SIG{TERM} = sub {
+    # An exit, unlike the signal itself, lets the test clean up.
+    $SIG{TERM} = $SIG{INT} = sub {
         POSIX::_exit(1) if $$ != $test;
         Test::More::diag('the test took too long or was ended');
         exit 124;
