@@ -1,0 +1,69 @@
+// socketio-client.js URL: the client of the library socket.io talks to one of two socketio-server.js.
+//
+// Sessions live in one server's memory, and each poll is a request of its own: without ip_hash the
+// second one would most likely meet the server that does not know the session.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { io } = require("socket.io-client");
+const { runCases } = require("./cases.js");
+
+const url = process.argv[2];
+
+function open(options) {
+    return io(url, { forceNew: true, reconnection: false, ...options });
+}
+
+async function connect(options) {
+    const socket = open(options);
+    await new Promise((resolve, reject) => {
+        socket.once("connect", resolve);
+        socket.once("connect_error", reject);
+    });
+    return socket;
+}
+
+async function assertEchoes(socket) {
+    for (const value of ["grüße, 世界", { deep: [1, 2, 3] }, Buffer.alloc(100_000, "binary")]) {
+        assert.deepEqual(await socket.emitWithAck("echo", value), value);
+    }
+}
+
+runCases({
+    "polling alone": async () => {
+        const socket = await connect({ transports: ["polling"] });
+        await assertEchoes(socket);
+        assert.equal((await socket.emitWithAck("who")).transport, "polling");
+        socket.disconnect();
+    },
+
+    "WebSocket alone": async () => {
+        const socket = await connect({ transports: ["websocket"] });
+        await assertEchoes(socket);
+        assert.equal((await socket.emitWithAck("who")).transport, "websocket");
+        socket.disconnect();
+    },
+
+    "polling first, then an upgrade to WebSocket": async () => {
+        const socket = open({ transports: ["polling", "websocket"] });
+        await new Promise((resolve) => socket.io.once("open", resolve));
+        const { engine } = socket.io;
+        assert.equal(engine.transport.name, "polling");
+        await new Promise((resolve) => engine.once("upgrade", resolve));
+        assert.equal(engine.transport.name, "websocket");
+        await assertEchoes(socket);
+        assert.equal((await socket.emitWithAck("who")).transport, "websocket");
+        socket.disconnect();
+    },
+
+    "all connections of a client meet the same of two servers": async () => {
+        const servers = new Set();
+        for (const transport of ["polling", "websocket", "polling", "websocket"]) {
+            const socket = await connect({ transports: [transport] });
+            servers.add((await socket.emitWithAck("who")).pid);
+            socket.disconnect();
+        }
+        assert.equal(servers.size, 1);
+    },
+});
