@@ -307,6 +307,9 @@ _watch(120);
 
 # ---- the original library ------------------------------------------------------------------------
 
+# nginx leaves its configuration to the end of the process.
+$ENV{ASAN_OPTIONS} //= 'detect_leaks=0';
+
 {
     no warnings qw/ redefine prototype /;
 
@@ -403,7 +406,7 @@ What it received, as L<Test::WebSocketGuard::Head> requests.
 
 C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
 C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<guard_lines($text, $level)> those in a text; C<log_size($t)> a mark
-for C<since>; C<wait_log($t, qr/../, $seconds)>; C<reload($t)>; C<master_pid($t)>, C<worker_pids($t, old)>, C<rss_kib($pid)>.
+for C<since>; C<wait_log($t, qr/../, $seconds, since)>; C<reload($t)>; C<master_pid($t)>, C<worker_pids($t, old)>, C<rss_kib($pid)>.
 
 =head1 TIME
 
