@@ -1,0 +1,165 @@
+//! The module's configuration: what the directives set, and how it is inherited.
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use ngx::ffi::{
+    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_upstream_init_pt, ngx_module_t, ngx_msec_t,
+};
+use ngx::http::{
+    HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
+};
+use websocket_guard_protocol::upgrade::Protocols;
+
+use crate::cache_condition::ConditionList;
+use crate::headers::HeaderList;
+use crate::proxies::Proxies;
+use crate::recipe::Recipe;
+
+/// The module, as the `ngx` crate's configuration traits know it.
+pub struct Guard;
+
+impl HttpModule for Guard {
+    fn module() -> &'static ngx_module_t {
+        // SAFETY: the module is a static of this library; nginx sets its indexes before it calls
+        // any of the library's functions and only reads them afterwards.
+        unsafe { &*ptr::addr_of!(crate::ngx_http_websocket_guard_module) }
+    }
+}
+
+// SAFETY: `create_main_conf` allocates a `MainConf`.
+unsafe impl HttpModuleMainConf for Guard {
+    type MainConf = MainConf;
+}
+
+// SAFETY: `create_loc_conf` allocates a `LocationConf`.
+unsafe impl HttpModuleLocationConf for Guard {
+    type LocationConf = LocationConf;
+}
+
+/// What `websocket_guard` says of a location.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Off,
+    /// Audited, but not changed.
+    Check,
+    /// Only what an upgrade needs; other requests keep their own settings.
+    Auto,
+    /// A realtime location: all its requests get long timeouts and no buffering.
+    On,
+}
+
+impl Mode {
+    /// The words of the directive.
+    pub const WORDS: [(&'static str, Mode); 4] =
+        [("off", Mode::Off), ("check", Mode::Check), ("auto", Mode::Auto), ("on", Mode::On)];
+
+    /// Whether the guard changes what such a location sends.
+    pub fn applies(self) -> bool {
+        matches!(self, Mode::Auto | Mode::On)
+    }
+}
+
+/// The configuration of `http {}`.
+pub struct MainConf {
+    /// The modules whose settings the recipe changes.
+    pub proxies: Proxies,
+    /// The function that `keepalive` puts into its upstream.
+    pub keepalive: ngx_http_upstream_init_pt,
+    /// The header list of a location for which there is none, up to `http {}`.
+    pub no_headers: HeaderList,
+    /// The same for the conditions of the cache.
+    pub no_conditions: ConditionList,
+    /// The guarded locations, and the blocks in them.
+    pub guarded: Vec<GuardedLocation>,
+}
+
+/// A location that the recipe was applied to.
+#[derive(Clone, Copy)]
+pub struct GuardedLocation {
+    pub conf: NonNull<LocationConf>,
+    /// The location's array of configurations, one for each HTTP module.
+    pub loc_conf: *mut *mut c_void,
+}
+
+impl Default for MainConf {
+    fn default() -> Self {
+        Self {
+            proxies: Proxies::default(),
+            keepalive: None,
+            no_headers: HeaderList::new(ptr::null_mut()),
+            no_conditions: ConditionList::new(ptr::null_mut()),
+            guarded: Vec::new(),
+        }
+    }
+}
+
+/// The configuration of a location; `http {}` and `server {}` have one each, to inherit from.
+#[derive(Default)]
+pub struct LocationConf {
+    /// `websocket_guard`
+    pub mode: Option<Mode>,
+    /// `websocket_guard_timeout`, in milliseconds
+    pub timeout: Option<ngx_msec_t>,
+    /// `websocket_guard_upgrade`
+    pub protocols: Option<NonNull<Protocols>>,
+    /// `websocket_guard_forwarded`
+    pub forwarded: Option<bool>,
+    /// What the guard made of the location's settings.
+    pub recipe: Recipe,
+}
+
+impl LocationConf {
+    /// Whatever the location does not say itself, it has from the level above.
+    ///
+    /// `websocket_guard_timeout` is not among it: where it was set decides about what it beats,
+    /// so the recipe settles it.
+    pub fn inherit(&mut self, parent: &LocationConf) {
+        self.mode = self.mode.or(parent.mode);
+        self.protocols = self.protocols.or(parent.protocols);
+        self.forwarded = self.forwarded.or(parent.forwarded);
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode.unwrap_or_default()
+    }
+
+    /// The upgrade protocols that are forwarded; set in all locations once they are merged.
+    pub fn protocols(&self) -> Option<&Protocols> {
+        // SAFETY: set to a value that lives as long as the configuration.
+        self.protocols.map(|protocols| unsafe { protocols.as_ref() })
+    }
+
+    pub fn forwarded(&self) -> bool {
+        self.forwarded.unwrap_or(false)
+    }
+}
+
+/// What kind of level is being merged (`ngx_http_merge_servers`, `ngx_http_merge_locations`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Server,
+    Location,
+    /// An `if` or `limit_except` block: a location without a name, which continues the one around
+    /// it.
+    Block,
+}
+
+impl Level {
+    pub fn of(cf: &ngx_conf_t) -> Level {
+        if NgxHttpCoreModule::location_conf(cf).is_some_and(|core| core.noname() != 0) {
+            return Level::Block;
+        }
+        // SAFETY: while HTTP configurations are merged, `ctx` is the context of this level, and the
+        // server's is its own.
+        let (here, server) = unsafe {
+            let server = NgxHttpCoreModule::server_conf(cf).and_then(|core| core.ctx.as_ref());
+            (cf.ctx.cast::<ngx_http_conf_ctx_t>().as_ref(), server)
+        };
+        match (here, server) {
+            (Some(here), Some(server)) if here.loc_conf == server.loc_conf => Level::Server,
+            _ => Level::Location,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The module's directives.
+
+use core::ffi::{c_char, c_void, CStr};
+use core::fmt;
+use core::ptr;
+
+use ngx::core::{Pool, NGX_CONF_ERROR, NGX_CONF_OK};
+use ngx::ffi::{
+    ngx_command_t, ngx_conf_t, ngx_msec_t, ngx_parse_time, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE,
+    NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
+};
+use ngx::ngx_conf_log_error;
+use websocket_guard_protocol::escape::Escaped;
+use websocket_guard_protocol::upgrade::Protocols;
+
+use crate::conf::{LocationConf, Mode};
+use crate::nginx::{elements, ngx_str};
+
+/// The command table; `ngx_null_command` ends it.
+pub static mut COMMANDS: [ngx_command_t; 5] = [
+    command(c"websocket_guard", NGX_CONF_TAKE1, Some(set::<ModeDirective>)),
+    command(c"websocket_guard_timeout", NGX_CONF_TAKE1, Some(set::<Timeout>)),
+    command(c"websocket_guard_upgrade", NGX_CONF_1MORE, Some(set::<Upgrade>)),
+    command(c"websocket_guard_forwarded", NGX_CONF_FLAG, Some(set::<Forwarded>)),
+    ngx_command_t::empty(),
+];
+
+type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+
+/// All directives stand in `http`, `server` and `location`.
+const fn command(name: &'static CStr, arguments: u32, set: Option<Setter>) -> ngx_command_t {
+    ngx_command_t {
+        name: ngx_str(name),
+        type_: (NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF | arguments)
+            as ngx_uint_t,
+        set,
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
+        offset: 0,
+        post: ptr::null_mut(),
+    }
+}
+
+/// A directive: how its arguments are put into the configuration.
+trait Directive {
+    fn set(cf: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection>;
+}
+
+/// Why a directive is refused.
+enum Rejection {
+    Duplicate,
+    /// What is wrong with the value, if there is more to say than that it is invalid.
+    Value(ngx_str_t, String),
+    Memory,
+}
+
+/// # Safety
+/// Called by nginx while it reads the configuration, with this module's `conf` of the location.
+unsafe extern "C" fn set<D: Directive>(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: guaranteed by the caller; the first of the arguments is the directive's name.
+    let (result, name) = unsafe {
+        let (Some(cf), Some(conf)) = (cf.as_ref(), conf.cast::<LocationConf>().as_mut()) else {
+            return NGX_CONF_ERROR;
+        };
+        let args = elements::<ngx_str_t>(cf.args).get(1..).unwrap_or_default();
+        (D::set(cf, conf, args), (*command).name)
+    };
+    match result {
+        Ok(()) => NGX_CONF_OK,
+        Err(Rejection::Duplicate) => c"is duplicate".as_ptr().cast_mut(),
+        Err(Rejection::Value(value, reason)) => {
+            ngx_conf_log_error!(
+                NGX_LOG_EMERG,
+                cf,
+                "invalid value \"{}\" in \"{}\" directive, {}",
+                Escaped(value.as_bytes()),
+                name,
+                reason
+            );
+            NGX_CONF_ERROR
+        }
+        Err(Rejection::Memory) => NGX_CONF_ERROR,
+    }
+}
+
+/// Sets what was not set at this level yet.
+fn set_once<T>(place: &mut Option<T>, value: T) -> Result<(), Rejection> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Rejection::Duplicate),
+    }
+}
+
+fn first(args: &[ngx_str_t]) -> ngx_str_t {
+    args.first().copied().unwrap_or_default()
+}
+
+/// The value of `word` in a table of words, in any case, as nginx's own flags and enumerations.
+fn choose<T: Copy>(word: ngx_str_t, words: &[(&str, T)]) -> Result<T, Rejection> {
+    words
+        .iter()
+        .find(|(known, _)| word.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
+        .map(|(_, value)| *value)
+        .ok_or_else(|| Rejection::Value(word, format!("it must be {}", Alternatives(words))))
+}
+
+/// Prints `"a", "b" or "c"`.
+struct Alternatives<'a, T>(&'a [(&'a str, T)]);
+
+impl<T> fmt::Display for Alternatives<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (word, _)) in self.0.iter().enumerate() {
+            let separator = match n {
+                0 => "",
+                n if n + 1 == self.0.len() => " or ",
+                _ => ", ",
+            };
+            write!(f, "{separator}\"{word}\"")?;
+        }
+        Ok(())
+    }
+}
+
+/// `websocket_guard off | check | auto | on`
+struct ModeDirective;
+
+impl Directive for ModeDirective {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut conf.mode, choose(first(args), &Mode::WORDS)?)
+    }
+}
+
+/// `websocket_guard_timeout TIME`
+struct Timeout;
+
+impl Directive for Timeout {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let mut value = first(args);
+        // SAFETY: the function reads the value and keeps nothing of it.
+        let milliseconds = unsafe { ngx_parse_time(&mut value, 0) };
+        match ngx_msec_t::try_from(milliseconds) {
+            Ok(0) => Err(Rejection::Value(value, "a tunnel needs a time to live".into())),
+            Ok(milliseconds) => set_once(&mut conf.timeout, milliseconds),
+            Err(_) => Err(Rejection::Value(value, "write a time such as \"90s\" or \"1h\"".into())),
+        }
+    }
+}
+
+/// `websocket_guard_upgrade TOKEN ...`
+struct Upgrade;
+
+impl Directive for Upgrade {
+    fn set(cf: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        for word in args {
+            Protocols::new([word.as_bytes()])
+                .map_err(|error| Rejection::Value(*word, error.to_string()))?;
+        }
+        let protocols = Protocols::new(args.iter().map(|word| word.as_bytes()))
+            .map_err(|error| Rejection::Value(first(args), error.to_string()))?;
+        // SAFETY: the configuration's pool is live, and it drops the value with the configuration.
+        let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(protocols) };
+        set_once(&mut conf.protocols, ptr::NonNull::new(protocols).ok_or(Rejection::Memory)?)
+    }
+}
+
+/// `websocket_guard_forwarded on | off`
+struct Forwarded;
+
+impl Directive for Forwarded {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut conf.forwarded, choose(first(args), &[("on", true), ("off", false)])?)
+    }
+}

@@ -1,0 +1,135 @@
+//! What nginx calls while it reads and merges a configuration.
+
+use core::ffi::{c_char, c_void};
+use core::ptr::{self, NonNull};
+
+use ngx::core::{Pool, Status, NGX_CONF_ERROR, NGX_CONF_OK};
+use ngx::ffi::{
+    ngx_conf_t, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_http_phases_NGX_HTTP_PREACCESS_PHASE as PREACCESS_PHASE, ngx_int_t,
+};
+use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
+use websocket_guard_protocol::upgrade::Protocols;
+
+use crate::conf::{Guard, LocationConf, MainConf};
+use crate::nginx::{place, push_front, AllocationFailed};
+use crate::{filter, gate, proxies, recipe, tunnel, upstreams, variables};
+
+/// The context of the module that stands before the proxy module.
+pub static GUARD_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: Some(preconfiguration),
+    postconfiguration: Some(postconfiguration),
+    create_main_conf: Some(create_main_conf),
+    init_main_conf: Some(init_main_conf),
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: Some(create_loc_conf),
+    merge_loc_conf: Some(merge_loc_conf),
+};
+
+/// The context of the module that comes last.
+pub static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: None,
+    postconfiguration: Some(install_filter),
+    create_main_conf: None,
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: None,
+    merge_loc_conf: None,
+};
+
+/// # Safety
+/// Called by nginx while it reads the configuration, as is every function of the tables above.
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller.
+    status(unsafe { cf.as_mut() }.ok_or(AllocationFailed).and_then(variables::register))
+}
+
+unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: the pool is live, and drops the value with the configuration.
+    unsafe { Pool::from_ngx_pool((*cf).pool).allocate(MainConf::default()).cast() }
+}
+
+unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: guaranteed by the caller.
+    let conf = unsafe { cf.as_ref() }.and_then(|cf| place(cf, LocationConf::default()).ok());
+    conf.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
+}
+
+/// Called when all of `http {}` is read, before anything is merged.
+unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *mut c_char {
+    // SAFETY: guaranteed by the caller; `main` was made by `create_main_conf`.
+    let (cf, main) = unsafe { (cf.as_mut(), main.cast::<MainConf>().as_mut()) };
+    let (Some(cf), Some(main)) = (cf, main) else { return NGX_CONF_ERROR };
+    let Some(http) = Guard::location_conf_mut(cf) else { return NGX_CONF_ERROR };
+
+    main.proxies = proxies::find(cf);
+    main.keepalive = upstreams::keepalive_initializer(cf);
+    if http.protocols.is_none() {
+        // SAFETY: as in `create_main_conf`.
+        let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };
+        http.protocols = NonNull::new(protocols);
+    }
+    // SAFETY: `cf` has the context of `http {}`.
+    conf_status(unsafe { recipe::start(cf, main, http) })
+}
+
+unsafe extern "C" fn merge_loc_conf(
+    cf: *mut ngx_conf_t,
+    parent: *mut c_void,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: guaranteed by the caller; both configurations were made by `create_loc_conf`.
+    let (cf, parent, conf) = unsafe {
+        (cf.as_mut(), parent.cast::<LocationConf>().as_ref(), conf.cast::<LocationConf>().as_mut())
+    };
+    let (Some(cf), Some(parent), Some(conf)) = (cf, parent, conf) else { return NGX_CONF_ERROR };
+    let Some(main) = Guard::main_conf_mut(cf) else { return NGX_CONF_ERROR };
+    conf.inherit(parent);
+    // SAFETY: called from nginx's merge.
+    conf_status(unsafe { recipe::merge(cf, main, parent, conf) })
+}
+
+/// Called when all modules are merged.
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller.
+    let Some(cf) = (unsafe { cf.as_mut() }) else { return Status::NGX_ERROR.into() };
+    status(finish(cf))
+}
+
+fn finish(cf: &ngx_conf_t) -> Result<(), AllocationFailed> {
+    let main = Guard::main_conf(cf).ok_or(AllocationFailed)?;
+    for location in &main.guarded {
+        // SAFETY: all modules are merged.
+        unsafe { tunnel::prepare(cf, main, *location)? };
+    }
+
+    let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
+    let phase = core.phases.get_mut(PREACCESS_PHASE as usize).ok_or(AllocationFailed)?;
+    let handler: ngx_http_handler_pt = Some(gate::handler);
+    // nginx runs the handlers of a phase from the last to the first. The gate comes after realip,
+    // limit_req and limit_conn.
+    // SAFETY: the array holds handlers.
+    unsafe { push_front(&mut phase.handlers, handler) }
+}
+
+unsafe extern "C" fn install_filter(_: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: called from postconfiguration, where filters are installed.
+    unsafe { filter::install() };
+    Status::NGX_OK.into()
+}
+
+fn status(result: Result<(), AllocationFailed>) -> ngx_int_t {
+    match result {
+        Ok(()) => Status::NGX_OK.into(),
+        Err(AllocationFailed) => Status::NGX_ERROR.into(),
+    }
+}
+
+fn conf_status(result: Result<(), AllocationFailed>) -> *mut c_char {
+    match result {
+        Ok(()) => NGX_CONF_OK,
+        Err(AllocationFailed) => NGX_CONF_ERROR,
+    }
+}

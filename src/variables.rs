@@ -1,0 +1,118 @@
+//! The variables that the module offers.
+
+use core::ffi::CStr;
+
+use ngx::core::Status;
+use ngx::ffi::{
+    nginx_version, ngx_conf_t, ngx_http_add_variable, ngx_http_get_variable_pt, ngx_http_request_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_str_t, ngx_uint_t, NGX_HTTP_VAR_NOCACHEABLE,
+};
+use websocket_guard_protocol::token::contains_token;
+
+use crate::conf::{LocationConf, Mode};
+use crate::nginx::{evaluate, ngx_str, AllocationFailed};
+use crate::request::Request;
+use crate::upstreams;
+
+/// The variables. None may be cached: a subrequest shares the values of its main request, but is
+/// never an upgrade.
+const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 3] = [
+    (c"websocket_guard_upgrade", Some(get::<Upgrade>)),
+    (c"websocket_guard_connection", Some(get::<Connection>)),
+    (c"websocket_guard_host", Some(get::<Host>)),
+];
+
+/// Makes the variables known; called before `http {}` is read.
+pub fn register(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
+    for (name, handler) in VARIABLES {
+        let mut name = ngx_str(name);
+        // SAFETY: nginx copies the name.
+        let variable = unsafe {
+            ngx_http_add_variable(cf, &mut name, NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t).as_mut()
+        };
+        variable.ok_or(AllocationFailed)?.get_handler = handler;
+    }
+    Ok(())
+}
+
+/// A variable's value.
+trait Variable {
+    /// `None` if memory runs out.
+    fn value(request: &Request, conf: &LocationConf) -> Option<ngx_str_t>;
+}
+
+/// # Safety
+/// Called by nginx with a live request and a place for the value.
+unsafe extern "C" fn get<V: Variable>(
+    r: *mut ngx_http_request_t,
+    v: *mut ngx_http_variable_value_t,
+    _data: usize,
+) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller.
+    let (Some(request), Some(v)) = (unsafe { Request::new(r) }, unsafe { v.as_mut() }) else {
+        return Status::NGX_ERROR.into();
+    };
+    let Some(conf) = request.location() else {
+        return Status::NGX_ERROR.into();
+    };
+    let Some(value) = V::value(&request, conf) else {
+        return Status::NGX_ERROR.into();
+    };
+    v.set_valid(1);
+    v.set_not_found(0);
+    v.set_no_cacheable(1);
+    // The length has 28 bits (ngx_variable_value_t); no header line comes near.
+    v.set_len(value.len as u32);
+    v.data = value.data;
+    Status::NGX_OK.into()
+}
+
+/// `$websocket_guard_upgrade`: the protocols that the request is to be upgraded to.
+struct Upgrade;
+
+impl Variable for Upgrade {
+    fn value(request: &Request, conf: &LocationConf) -> Option<ngx_str_t> {
+        let Some(protocols) = request.upgrade(conf) else {
+            return Some(ngx_str_t::empty());
+        };
+        let mut each = protocols.clone();
+        match (each.next(), each.next()) {
+            // The name as it stands in the configuration, which outlives the request.
+            (Some(only), None) => {
+                Some(ngx_str_t { len: only.len(), data: only.as_ptr().cast_mut() })
+            }
+            _ => request.copy(&protocols.to_string()),
+        }
+    }
+}
+
+/// `$websocket_guard_connection`: the Connection header of the request to the backend.
+struct Connection;
+
+impl Variable for Connection {
+    fn value(request: &Request, conf: &LocationConf) -> Option<ngx_str_t> {
+        if request.upgrade(conf).is_some() {
+            return Some(ngx_str(c"upgrade"));
+        }
+        if let Some(connection) = conf.recipe.connection {
+            // SAFETY: the value was compiled for this configuration, the request is live.
+            let value = unsafe { evaluate(request.as_ptr(), connection)? };
+            if !contains_token([value.as_bytes()].into_iter(), b"upgrade") {
+                return Some(value);
+            }
+        }
+        // What nginx sends by itself; a realtime location leaves kept connections open as well.
+        let kept = nginx_version >= 1_029_007
+            || (conf.mode() == Mode::On && upstreams::keeps_connections(request));
+        Some(if kept { ngx_str_t::empty() } else { ngx_str(c"close") })
+    }
+}
+
+/// `$websocket_guard_host`: the host as the client asked for it, with its port.
+struct Host;
+
+impl Variable for Host {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        Some(request.host())
+    }
+}
