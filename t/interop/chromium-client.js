@@ -32,33 +32,38 @@ process.on("SIGTERM", () => process.exit(143));
 
 // One page, driven over the Chrome DevTools Protocol.
 class Page {
+    #devtools;
+    #sessionId;
+    #waiting = []; // for the answer to the call of that number
+
     static async open(url) {
         const page = new Page();
-        page.devtools = new WebSocket(await devtoolsAddress());
-        await once(page.devtools, "open");
-        page.lastId = 0;
-        const { targetId } = await page.call("Target.createTarget", { url });
-        const attached = await page.call("Target.attachToTarget", { targetId, flatten: true });
-        page.sessionId = attached.sessionId;
+        page.#devtools = new WebSocket(await devtoolsAddress());
+        page.#devtools.on("message", (data) => {
+            const { id, ...answer } = JSON.parse(data);
+            page.#waiting[id]?.(answer);
+        });
+        await once(page.#devtools, "open");
+        const { targetId } = await page.#call("Target.createTarget", { url: "about:blank" });
+        const session = await page.#call("Target.attachToTarget", { targetId, flatten: true });
+        page.#sessionId = session.sessionId;
+        const { errorText } = await page.#call("Page.navigate", { url });
+        assert.equal(errorText, undefined);
         return page;
     }
 
-    async call(method, params) {
-        const id = ++this.lastId;
-        this.devtools.send(JSON.stringify({ id, method, params, sessionId: this.sessionId }));
-        for (;;) {
-            const [data] = await once(this.devtools, "message");
-            const message = JSON.parse(data);
-            if (message.id === id) {
-                assert.equal(message.error, undefined, message.error?.message);
-                return message.result;
-            }
-        }
+    async #call(method, params) {
+        const id = this.#waiting.length;
+        const answer = new Promise((resolve) => this.#waiting.push(resolve));
+        this.#devtools.send(JSON.stringify({ id, method, params, sessionId: this.#sessionId }));
+        const { result, error } = await answer;
+        assert.equal(error, undefined, error?.message);
+        return result;
     }
 
     // The value of a function without arguments, or of its promise, in the page.
     async evaluate(code) {
-        const { result, exceptionDetails } = await this.call("Runtime.evaluate", {
+        const { result, exceptionDetails } = await this.#call("Runtime.evaluate", {
             expression: `(${code})()`,
             awaitPromise: true,
             returnByValue: true,

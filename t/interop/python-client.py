@@ -133,7 +133,7 @@ async def main():
             print(f"ok - {name}", flush=True)
         except Exception as error:
             failed = True
-            print(f"not ok - {name}: {error!r}", flush=True)
+            print(f"not ok - {name}: {error!r:.300}", flush=True)
     return failed
 
 
