@@ -50,9 +50,8 @@ async fn run(address: Option<String>) -> Result<(), Box<dyn std::error::Error>> 
 
 /// It echoes whatever anyone sends, so it is not to be reached from outside.
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| format!("\"{text}\" is not an ADDRESS:PORT"))?;
+    let address: SocketAddr =
+        text.parse().map_err(|_| format!("\"{text}\" is not an ADDRESS:PORT"))?;
     if !address.ip().is_loopback() {
         return Err(format!("\"{text}\" is not a loopback address"));
     }

@@ -33,9 +33,7 @@ async fn exchange(request: &str, expected: &str) -> String {
 async fn messages_come_back() {
     let url = format!("ws://{}/any/path", start().await);
     let config = WebSocketConfig::default().max_frame_size(None);
-    let (mut socket, _) = connect_async_with_config(url, Some(config), false)
-        .await
-        .unwrap();
+    let (mut socket, _) = connect_async_with_config(url, Some(config), false).await.unwrap();
     let large = vec![0xa5; 20 << 20]; // more than the library would take by default
     for message in [Message::text("grüße"), Message::binary(large)] {
         socket.send(message.clone()).await.unwrap();
