@@ -58,10 +58,7 @@ pub struct Entry {
 impl Finding {
     /// The finding of that name, as the argument of `websocket_guard_ignore` spells it.
     pub fn from_slug(slug: &[u8]) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|finding| finding.slug().as_bytes() == slug)
+        Self::ALL.iter().copied().find(|finding| finding.slug().as_bytes() == slug)
     }
 
     /// The finding whose name is closest to a misspelt one, if any is close enough to be meant.
@@ -86,11 +83,7 @@ impl Finding {
 
     /// The level of this finding as a report of that kind; `None` if it never is one.
     pub fn level(self, kind: Kind) -> Option<Level> {
-        self.entry()
-            .reports
-            .iter()
-            .find(|(k, _)| *k == kind)
-            .map(|(_, level)| *level)
+        self.entry().reports.iter().find(|(k, _)| *k == kind).map(|(_, level)| *level)
     }
 }
 
@@ -154,8 +147,7 @@ mod tests {
         for finding in Finding::ALL {
             let slug = finding.slug();
             assert!(
-                slug.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
                 "{slug}"
             );
             assert_eq!(Finding::from_slug(slug.as_bytes()), Some(finding), "{slug}");
@@ -187,20 +179,11 @@ mod tests {
             assert_ne!(finding.level(Kind::Load), Some(Level::Configured));
             assert_ne!(finding.level(Kind::TunnelEnd), Some(Level::Configured));
         }
-        assert_eq!(
-            Finding::MissingUpgrade.level(Kind::Load),
-            Some(Level::Error)
-        );
+        assert_eq!(Finding::MissingUpgrade.level(Kind::Load), Some(Level::Error));
         assert_eq!(Finding::MissingUpgrade.level(Kind::Run), None);
         assert_eq!(Finding::NotWebsocket.level(Kind::Run), Some(Level::Info));
-        assert_eq!(
-            Finding::SubrequestUpgrade.level(Kind::Load),
-            Some(Level::Warn)
-        );
-        assert_eq!(
-            Finding::SubrequestUpgrade.level(Kind::Run),
-            Some(Level::Configured)
-        );
+        assert_eq!(Finding::SubrequestUpgrade.level(Kind::Load), Some(Level::Warn));
+        assert_eq!(Finding::SubrequestUpgrade.level(Kind::Run), Some(Level::Configured));
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 pub mod accept;
 pub mod catalogue;
+pub mod diagnosis;
 pub mod escape;
 pub mod handshake;
 pub mod origin;

@@ -64,15 +64,7 @@ fn contents(out: &mut String) -> std::fmt::Result {
 }
 
 fn entry(out: &mut String, entry: &Entry) -> std::fmt::Result {
-    let Entry {
-        slug,
-        reports,
-        title,
-        cause,
-        fix,
-        symptom,
-        example,
-    } = entry;
+    let Entry { slug, reports, title, cause, fix, symptom, example } = entry;
     write!(out, "\n### {slug}\n\n**{title}** (")?;
     for (n, (kind, level)) in reports.iter().enumerate() {
         let separator = if n == 0 { "" } else { "; " };
@@ -102,9 +94,7 @@ fn report(kind: Kind, level: Level) -> String {
 }
 
 fn of_kind(kind: Kind) -> impl Iterator<Item = Finding> {
-    Finding::ALL
-        .into_iter()
-        .filter(move |finding| finding.level(kind).is_some())
+    Finding::ALL.into_iter().filter(move |finding| finding.level(kind).is_some())
 }
 
 /// The section that holds the whole entry; the others refer to it.

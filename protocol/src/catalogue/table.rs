@@ -781,7 +781,7 @@ events {
     cause: "the bytes after the header of a handshake are frames; a body in front of them is a way to smuggle requests past a proxy",
     fix: "correct the client",
     symptom: "400 in a location with \"websocket_guard on;\"",
-    example: "websocket_guard: upgrade failed: the handshake has a body (\"Content-Length: 5\"); correct the client [handshake-body]";
+    example: "websocket_guard: upgrade failed: the handshake has a body; correct the client [handshake-body]";
 
     OriginDenied "origin-denied", Run Configured;
     title: "the Origin is not allowed here",
@@ -941,7 +941,7 @@ events {
     cause: "the backend did not accept the connection, the request, or did not answer it within the time that nginx allows",
     fix: "see what the backend is doing, or raise that timeout",
     symptom: "wscat prints \"Unexpected server response: 504\"",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 did not answer the handshake within 1m (proxy_read_timeout); see what the backend is doing, or raise that timeout [backend-timeout]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 did not answer the handshake within 60s (proxy_read_timeout); see what the backend is doing, or raise that timeout [backend-timeout]";
 
     BackendClosed "backend-closed", Run Configured;
     title: "the backend closed the connection before it answered",
@@ -953,9 +953,9 @@ events {
     BackendHeaderTooBig "backend-header-too-big", Run Configured;
     title: "the header of the backend's answer is too large",
     cause: "the header of the answer, often its Set-Cookie lines, does not fit into proxy_buffer_size",
-    fix: "raise proxy_buffer_size (and with it proxy_buffers), or set fewer cookies in the backend",
+    fix: "raise that buffer size, or set fewer cookies in the backend",
     symptom: "wscat prints \"Unexpected server response: 502\", nginx logs \"upstream sent too big header\"",
-    example: "websocket_guard: upgrade failed: the header of the answer of backend 127.0.0.1:8080 is larger than proxy_buffer_size; raise proxy_buffer_size (and with it proxy_buffers), or set fewer cookies in the backend [backend-header-too-big]";
+    example: "websocket_guard: upgrade failed: the header of the answer of backend 127.0.0.1:8080 is larger than proxy_buffer_size; raise that buffer size, or set fewer cookies in the backend [backend-header-too-big]";
 
     // Run time: the backend's answer.
 
@@ -1013,7 +1013,7 @@ events {
     cause: "the backend must prove that it has read Sec-WebSocket-Key (RFC 6455 section 4.2.2); what answers without that proof is no WebSocket server, or answers to another request",
     fix: "correct the backend, or what stands between it and nginx",
     symptom: "502 in guarded locations; else the browser reports \"Incorrect 'Sec-WebSocket-Accept' header value\"",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 101 with Sec-WebSocket-Accept \"x\", which does not belong to the key that it was sent; correct the backend, or what stands between it and nginx [bad-accept]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 101 with Sec-WebSocket-Accept \"x\" where \"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\" belongs to the key that it was sent; correct the backend, or what stands between it and nginx [bad-accept]";
 
     BadSwitch "bad-switch", Run Configured;
     title: "the 101 does not switch to the protocol that was asked for",
@@ -1050,21 +1050,21 @@ events {
     cause: "neither side sent a byte for as long as the idle limit; traffic in either direction starts it anew",
     fix: "have the application send pings more often than that, or raise websocket_guard_timeout",
     symptom: "the connection closes with 1006 after a fixed time of silence",
-    example: "websocket_guard: tunnel cut after 1h 2m: no byte in either direction for 1h (limit 1h; client silent for 1h, backend silent for 1h 1m); have the application send pings more often than that, or raise websocket_guard_timeout [tunnel-idle]";
+    example: "websocket_guard: tunnel cut after 1h 2m: no byte in either direction for 1h (limit 1h; client silent for 1h 1m, backend silent for 1h); have the application send pings more often than that, or raise websocket_guard_timeout [tunnel-idle]";
 
     TunnelClientStalled "tunnel-client-stalled", TunnelEnd Error;
     title: "a tunnel was cut because the client stopped reading",
     cause: "nothing could be written to the client for send_timeout: it sleeps, lost its network, or cannot keep up",
     fix: "send less to slow clients, or raise send_timeout",
     symptom: "the connection closes with 1006 on slow or sleeping clients",
-    example: "websocket_guard: tunnel cut after 5m: the client took no data for 1m (send_timeout; client silent for 4m, backend silent for 350ms); send less to slow clients, or raise send_timeout [tunnel-client-stalled]";
+    example: "websocket_guard: tunnel cut after 5m: the client took no data for 60s (send_timeout; client silent for 4m, backend silent for 350ms); send less to slow clients, or raise send_timeout [tunnel-client-stalled]";
 
     TunnelBackendStalled "tunnel-backend-stalled", TunnelEnd Error;
     title: "a tunnel was cut because the backend stopped reading",
     cause: "nothing could be written to the backend for proxy_send_timeout: it hangs or cannot keep up",
     fix: "see what the backend is doing, or raise the send timeout",
     symptom: "the connection closes with 1006 while the client is sending much",
-    example: "websocket_guard: tunnel cut after 5m: backend 127.0.0.1:8080 took no data for 1m (proxy_send_timeout; client silent for 350ms, backend silent for 4m); see what the backend is doing, or raise the send timeout [tunnel-backend-stalled]";
+    example: "websocket_guard: tunnel cut after 5m: backend 127.0.0.1:8080 took no data for 60s (proxy_send_timeout; client silent for 350ms, backend silent for 4m); see what the backend is doing, or raise the send timeout [tunnel-backend-stalled]";
 
     TunnelClientReset "tunnel-client-reset", TunnelEnd Info;
     title: "the client reset the connection",
