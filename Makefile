@@ -32,7 +32,7 @@ INTEROP_PACKAGES = python3 python3-venv nodejs npm chromium
 
 # Which nginx "make module" builds for. Asked late, since "make setup" may change the answer.
 FLAVOUR = $(if $(NGINX_SOURCE_DIR)$(NGINX_BUILD_DIR),custom,$\
-	$(if $(shell test -f /usr/share/nginx/src/conf_flags && echo yes),debian,vendored))
+	$(if $(shell test -x '$(NGINX_BINARY)' -a -f /usr/share/nginx/src/conf_flags && echo yes),debian,vendored))
 
 # Tree, build directory and binary of each flavour of nginx.
 tree   = $(if $(filter custom,$1),$(abspath $(or $(NGINX_SOURCE_DIR),$(NGINX_BUILD_DIR)/..)),$(CURDIR)/build/$1/nginx-tree)
