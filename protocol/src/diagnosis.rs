@@ -17,8 +17,8 @@ use crate::catalogue::{Finding, Kind, Level};
 
 pub use decision::diagnose;
 pub use facts::{
-    Alteration, Asks, Early, Facts, Failure, Gate, Handler, Limit, Mode, Place, Reached, Sent,
-    SwitchFault, Tls, Upstream, Waiting,
+    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, Mode, Place,
+    Reached, Sent, SwitchFault, Upstream, Waiting,
 };
 pub use tunnel::{diagnose_end, End, EndSigns, TunnelEnd};
 

@@ -163,9 +163,11 @@ fn sent(facts: &Facts) -> Option<Finding> {
 /// Whether the backend was reached.
 fn reached(facts: &Facts) -> Option<Finding> {
     let upstream = facts.upstream?;
-    if upstream.failure == Some(Failure::SpeaksTls) {
-        // Seen in its answer.
-        return Some(Finding::BackendTls);
+    match upstream.failure {
+        // Seen in its answer, which nginx takes for HTTP/0.9 with status 200.
+        Some(Failure::SpeaksTls) => return Some(Finding::BackendTls),
+        Some(Failure::NotHttp) => return Some(Finding::BackendNotWebsocket),
+        _ => {}
     }
     if upstream.reached == Reached::Header {
         return None;
@@ -182,6 +184,7 @@ fn reached(facts: &Facts) -> Option<Finding> {
             Finding::BackendTls
         }
         Failure::Closed | Failure::Reset => Finding::BackendClosed,
+        Failure::NotHttp => Finding::BackendNotWebsocket,
         Failure::HeaderTooBig => Finding::BackendHeaderTooBig,
     })
 }

@@ -19,16 +19,17 @@ use crate::response::Fault;
 pub struct Facts<'a> {
     /// What websocket_guard says in [`location`](Self::location).
     pub mode: Mode,
-    /// The location that proxied, if one did (remembered when the gate ran or `u` was created), else
-    /// `r->loc_conf` at the log phase. `None` if nginx answered before it looked for a location
-    /// (`clcf->name` is empty and `clcf` is the server's).
+    /// The location that proxied, if one did (remembered when the gate ran or `u` was created),
+    /// else `r->loc_conf` at the log phase. `None` if nginx answered before it looked for a
+    /// location (`clcf->name` is empty: `clcf` is the server's).
     pub location: Option<Place<'a>>,
     /// The name of a location of the same server with mode `on` or `auto`, other than `location`.
     pub marked_location: Option<&'a [u8]>,
     /// What serves the location: its `clcf->handler`, or the pass directive behind it.
     pub handler: Handler,
 
-    /// `r->http_version`, as it was received.
+    /// The client's, from `r->http_protocol`; a backend that answers without a status line
+    /// overwrites `r->http_version`.
     pub http_version: HttpVersion,
     /// `r->method_name`.
     pub method: &'a [u8],
@@ -46,8 +47,8 @@ pub struct Facts<'a> {
     pub subprotocols: Option<&'a [u8]>,
     /// The Via line.
     pub via: Option<&'a [u8]>,
-    /// The address of the connection's other end (`r->connection->addr_text`; with realip, the
-    /// original one, which is that of the intermediary).
+    /// The address of the connection's other end: `r->connection->addr_text`, or
+    /// `$realip_remote_addr` where realip has replaced it.
     pub peer: &'a [u8],
     /// What the gate found, or would have found: in `off` and `check` computed at the log phase.
     pub gate: Gate<'a>,
@@ -193,35 +194,47 @@ pub enum Early {
     UriTooLong,
 }
 
-/// What is known about TLS between the client and nginx.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tls {
+/// What is left of an early refusal at the log phase.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EarlySigns {
+    /// `r->valid_location` is 0: `ngx_http_handler` was not reached.
+    pub no_phases: bool,
+    /// `r->lingering_close`: where the phases did not run, only a header that is too large sets it.
+    pub lingering_close: bool,
     /// `r->http_connection->ssl`: the listener expects TLS.
-    pub listener: bool,
-    /// `c->ssl != NULL`: the client spoke TLS.
-    pub connection: bool,
-    /// `sscf->verify` is 1 (`on`), and `SSL_get_verify_result` is not `X509_V_OK`, or OCSP failed.
-    pub certificate_rejected: bool,
-    /// `sscf->verify` is 1 (`on`), and the client sent no certificate.
+    pub tls_listener: bool,
+    /// `c->ssl` is not NULL: the client spoke TLS.
+    pub tls_connection: bool,
+    /// ssl_verify_client is `on`, and the client sent no certificate.
     pub certificate_missing: bool,
+    /// ssl_verify_client is not `off`, and the client's certificate was not accepted.
+    pub certificate_rejected: bool,
 }
 
 impl Early {
     /// Finds out what nginx has forgotten: it rewrites 494 to 497 to 400 before the log phase.
     ///
-    /// `status` is as in [`Facts`]; `complete` tells whether the whole header was read, which is the case if
-    /// `ngx_http_process_request` was reached (for a 494 it was not).
-    pub fn infer(status: u16, complete: bool, tls: Tls) -> Option<Self> {
+    /// `status` is as in [`Facts`].
+    pub fn infer(status: u16, signs: EarlySigns) -> Option<Self> {
+        match status {
+            // An error_page without a status of its own keeps these.
+            494 => return Some(Self::HeaderTooLarge),
+            495 => return Some(Self::CertificateRejected),
+            496 => return Some(Self::CertificateMissing),
+            497 => return Some(Self::PlainOnTls),
+            _ => {}
+        }
+        if signs.tls_listener && !signs.tls_connection {
+            return Some(Self::PlainOnTls);
+        }
+        if !signs.no_phases {
+            return None;
+        }
         match status {
             414 => Some(Self::UriTooLong),
-            494 => Some(Self::HeaderTooLarge),
-            495 => Some(Self::CertificateRejected),
-            496 => Some(Self::CertificateMissing),
-            497 => Some(Self::PlainOnTls),
-            400 if !complete => Some(Self::HeaderTooLarge),
-            400 if tls.listener && !tls.connection => Some(Self::PlainOnTls),
-            400 if tls.certificate_missing => Some(Self::CertificateMissing),
-            400 if tls.certificate_rejected => Some(Self::CertificateRejected),
+            400 if signs.lingering_close => Some(Self::HeaderTooLarge),
+            400 if signs.certificate_missing => Some(Self::CertificateMissing),
+            400 if signs.certificate_rejected => Some(Self::CertificateRejected),
             _ => None,
         }
     }
@@ -288,8 +301,11 @@ pub enum Failure<'a> {
         /// `None` without proxy_ssl_server_name.
         sni: Option<&'a [u8]>,
     },
-    /// It speaks TLS, and proxy_pass says http. A guess: the answer was no HTTP, or a 400 of port 443.
+    /// It speaks TLS, and proxy_pass says http. A guess: the answer was no HTTP and began with the
+    /// bytes 15 03 (a TLS alert), or was a 400 from port 443.
     SpeaksTls,
+    /// The answer was no HTTP: nginx set `r->http_version` to 9.
+    NotHttp,
     /// It speaks plain HTTP, and proxy_pass says https ("wrong version number").
     SpeaksPlain,
     /// It closed the connection.

@@ -56,7 +56,8 @@ pub(super) fn tunnel_end(f: &mut Formatter, finding: Finding, end: &TunnelEnd) -
         ),
         _ => write!(
             f,
-            "tunnel cut after {age}: the old worker was shut down by worker_shutdown_timeout after a reload ("
+            "tunnel cut after {age}: the old worker was shut down by worker_shutdown_timeout after \
+             a reload ("
         ),
     }?;
     write!(f, "client silent for {client}, backend silent for {backend}); {}", finding.entry().fix)
@@ -358,6 +359,9 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
         }
         Finding::BackendBadHandshake => {
             write!(f, "{backend} answered {answer} to a correct handshake")
+        }
+        Finding::BackendNotWebsocket if upstream.failure == Some(Failure::NotHttp) => {
+            write!(f, "{backend} answered with something that is no HTTP")
         }
         Finding::BackendNotWebsocket => write!(
             f,

@@ -696,6 +696,10 @@ fn other_wordings() {
         "seems to expect TLS and was sent plain HTTP; ",
     );
     check(
+        answered(200).with_failure(Failure::NotHttp),
+        "answered with something that is no HTTP; ",
+    );
+    check(
         wrong(Fault::BadAccept(BadAccept::Missing { expected: *ACCEPT })),
         "answered 101 without Sec-WebSocket-Accept; ",
     );
@@ -716,24 +720,36 @@ impl Facts<'static> {
 
 #[test]
 fn early_refusals_are_inferred() {
-    let tls = Tls {
-        listener: true,
-        connection: true,
-        certificate_rejected: false,
-        certificate_missing: false,
-    };
-    let plain = Tls { connection: false, ..tls };
-    let missing = Tls { certificate_missing: true, ..tls };
-    let rejected = Tls { certificate_rejected: true, ..tls };
-    assert_eq!(Early::infer(400, true, tls), None);
-    assert_eq!(Early::infer(400, true, plain), Some(Early::PlainOnTls));
-    assert_eq!(Early::infer(404, true, plain), None);
-    assert_eq!(Early::infer(400, true, missing), Some(Early::CertificateMissing));
-    assert_eq!(Early::infer(400, true, rejected), Some(Early::CertificateRejected));
-    assert_eq!(Early::infer(400, false, tls), Some(Early::HeaderTooLarge));
-    assert_eq!(Early::infer(494, true, tls), Some(Early::HeaderTooLarge));
-    assert_eq!(Early::infer(414, false, tls), Some(Early::UriTooLong));
-    assert_eq!(Early::infer(101, true, tls), None);
+    let none = EarlySigns::default();
+    let refused = EarlySigns { no_phases: true, ..none };
+    let cases = [
+        (400, none, None),
+        (404, none, None),
+        (101, none, None),
+        (400, refused, None),
+        (414, none, None),
+        (414, refused, Some(Early::UriTooLong)),
+        (400, EarlySigns { lingering_close: true, ..none }, None),
+        (400, EarlySigns { lingering_close: true, ..refused }, Some(Early::HeaderTooLarge)),
+        (400, EarlySigns { tls_listener: true, ..refused }, Some(Early::PlainOnTls)),
+        // error_page 497 =301 ...
+        (301, EarlySigns { tls_listener: true, ..none }, Some(Early::PlainOnTls)),
+        (497, none, Some(Early::PlainOnTls)),
+        (200, EarlySigns { tls_listener: true, tls_connection: true, ..none }, None),
+        (400, EarlySigns { certificate_missing: true, ..none }, None),
+        (400, EarlySigns { certificate_missing: true, ..refused }, Some(Early::CertificateMissing)),
+        (
+            400,
+            EarlySigns { certificate_rejected: true, ..refused },
+            Some(Early::CertificateRejected),
+        ),
+        (494, none, Some(Early::HeaderTooLarge)),
+        (495, none, Some(Early::CertificateRejected)),
+        (496, none, Some(Early::CertificateMissing)),
+    ];
+    for (status, signs, expected) in cases {
+        assert_eq!(Early::infer(status, signs), expected, "{status} {signs:?}");
+    }
 }
 
 #[test]
@@ -946,6 +962,7 @@ impl<'a> Any<'a> {
             Failure::TlsHandshake { sni: Some(value) },
             Failure::SpeaksTls,
             Failure::SpeaksPlain,
+            Failure::NotHttp,
             Failure::Closed,
             Failure::Reset,
             Failure::HeaderTooBig,
