@@ -38,10 +38,9 @@ pub(super) fn tunnel_end(f: &mut Formatter, finding: Finding, end: &TunnelEnd) -
             "tunnel cut after {age}: no byte in either direction for {} (limit {limit}; ",
             Duration(end.client_silent_ms.min(end.backend_silent_ms))
         ),
-        Finding::TunnelClientStalled => write!(
-            f,
-            "tunnel cut after {age}: the client took no data for {limit} (send_timeout; "
-        ),
+        Finding::TunnelClientStalled => {
+            write!(f, "tunnel cut after {age}: the client took no data for {limit} (send_timeout; ")
+        }
         Finding::TunnelBackendStalled => write!(
             f,
             "tunnel cut after {age}: backend {peer} took no data for {limit} ({}_send_timeout; ",
@@ -50,10 +49,9 @@ pub(super) fn tunnel_end(f: &mut Formatter, finding: Finding, end: &TunnelEnd) -
         Finding::TunnelClientReset => {
             write!(f, "tunnel ended after {age}: the client reset the connection (")
         }
-        Finding::TunnelBackendReset => write!(
-            f,
-            "tunnel ended after {age}: backend {peer} reset the connection ("
-        ),
+        Finding::TunnelBackendReset => {
+            write!(f, "tunnel ended after {age}: backend {peer} reset the connection (")
+        }
         _ => write!(
             f,
             "tunnel cut after {age}: the old worker was shut down by worker_shutdown_timeout after \
