@@ -20,7 +20,7 @@ use Test::WebSocketGuard::Head;
 use Time::HiRes qw/ sleep time /;
 
 our @EXPORT = qw/
-    websocket raw_request handshake_request connection
+    websocket raw_request handshake_request connection streams
     run_backend websocket_backend requests_seen
     make_certificate nginx_test conf_line
     guard_log guard_lines log_size wait_log
@@ -43,6 +43,17 @@ sub raw_request {
 }
 
 sub handshake_request { return Test::WebSocketGuard::Client::handshake_request(@_) }
+
+# Whether two events arrive as the backend sends them, one after the other.
+sub streams {
+    my ($path, %options) = @_;
+    my $stream = raw_request("GET ${path}sse?2,0.6 HTTP/1.1\r\nHost: localhost\r\n\r\n", %options, body => 0);
+    my ($first, $second) = map {
+        $stream->read_until(qr/event $_/, 10) // croak "no event $_ from $path";
+        time;
+    } 1, 2;
+    return $second - $first > 0.3;
+}
 
 # ---- backends ------------------------------------------------------------------------------------
 
@@ -378,6 +389,10 @@ names defaults to leave out. C<pipeline> are bytes sent together with the handsh
 =item raw_request($bytes, port, host, family, ssl, ..., body)
 
 Sends the bytes, reads one response. C<< body => 0 >> leaves its body unread (an event stream).
+
+=item streams($path, port, ...)
+
+Whether events of the backend's $path . 'sse' arrive one by one, not buffered.
 
 =item handshake_request(...), connection(...)
 
