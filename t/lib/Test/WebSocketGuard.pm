@@ -404,7 +404,7 @@ The text of a handshake; a connection on which nothing was sent.
 
 =over
 
-=item run_backend($t, 8081, handlers, ssl, host)
+=item run_backend($t, 8081, handlers, ssl, host, protocol)
 
 An echo backend which records every request: L<Test::WebSocketGuard::Backend>. C<ssl> names a certificate of
 C<make_certificate>. C<websocket_backend> is the same for C<< $t->run_daemon(\&websocket_backend, $t, 8081) >>.

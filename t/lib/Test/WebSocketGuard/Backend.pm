@@ -169,6 +169,7 @@ sub _connection {
     my ($t, $number, $id, $socket, %options) = @_;
     my $self = bless {
         handlers => { %HANDLERS, %{ $options{handlers} // {} } },
+        protocol => $options{protocol} // 'http',
         number   => $number,
         testdir  => $t->testdir,
     }, __PACKAGE__;
@@ -187,7 +188,7 @@ sub _connection {
     }
 
     my $count = 0;
-    while (defined(my $head = $self->read_until(qr/\r?\n\r?\n/, $FORGOTTEN))) {
+    while (defined(my $head = $self->_read_head)) {
         my $request = Test::WebSocketGuard::Request->new($head, connection => $id, request => ++$count);
         $self->{current} = $request;
         $self->_record($request);
@@ -204,6 +205,33 @@ sub _connection {
 sub default {
     my ($self, $request) = @_;
     $self->{handlers}{ $request->is_upgrade ? 'websocket' : 'plain' }->($self, $request);
+}
+
+sub _read_head {
+    my ($self) = @_;
+    return $self->read_until(qr/\r?\n\r?\n/, $FORGOTTEN) if $self->{protocol} eq 'http';
+
+    my %params = $self->{protocol} eq 'uwsgi' ? $self->_read_uwsgi : $self->_read_scgi;
+    %params or return undef;
+    my @lines = map { /^HTTP_(.*)/ ? ($1 =~ tr/_/-/r) . ": $params{$_}" : () } sort keys %params;
+    push @lines, "Content-Length: $params{CONTENT_LENGTH}" if $params{CONTENT_LENGTH};
+    # As HTTP/1.0: each connection is for one request.
+    return join "\r\n", "$params{REQUEST_METHOD} $params{REQUEST_URI} HTTP/1.0", @lines, '', '';
+}
+
+# Modifier, size, modifier; then names and values, each behind its size.
+sub _read_uwsgi {
+    my ($self) = @_;
+    my $header = $self->read(4, $FORGOTTEN) // return;
+    return unpack '(v/a)*', $self->read(unpack('x v', $header), $FORGOTTEN) // return;
+}
+
+# A netstring of names and values, each with a NUL behind it.
+sub _read_scgi {
+    my ($self) = @_;
+    my ($size) = map {/(\d+)/} $self->read_until(qr/\A\d+:/, $FORGOTTEN) // return;
+    my $params = $self->read($size + 1, $FORGOTTEN) // return;
+    return split /\0/, substr($params, 0, -2), -1;
 }
 
 # One write, so that the records of different connections do not mix.
@@ -345,8 +373,9 @@ Test::WebSocketGuard::Backend - what stands behind nginx in the tests
 =head1 DESCRIPTION
 
 Started by C<run_backend>, see L<Test::WebSocketGuard>. The table at the top says which paths it
-knows. A handler of a test, C<< handlers => { name => sub { my ($c, $request) = @_; ... } } >>, answers any path that
-ends in /name; the names C<websocket> and C<plain> replace the default answers. It can use
+knows. With C<< protocol => 'uwsgi' >> or C<'scgi'> it is a server of that protocol, for which nginx has to send the
+parameters REQUEST_METHOD and REQUEST_URI; the request looks as if it had come by HTTP. A handler of a
+test, C<< handlers => { name => sub { my ($c, $request) = @_; ... } } >>, answers any path that ends in /name; the names C<websocket> and C<plain> replace the default answers. It can use
 C<respond>, C<upgrade>, C<send>, C<echo>, C<describe>, C<default>, the methods of L<Test::WebSocketGuard::Stream>,
 and of the request those of L<Test::WebSocketGuard::Head>, and C<body>, C<body_length>, C<body_md5> as hash keys.
 
