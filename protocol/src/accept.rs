@@ -25,10 +25,7 @@ mod tests {
 
     #[test]
     fn example_of_rfc_6455_section_1_3() {
-        assert_eq!(
-            &accept(b"dGhlIHNhbXBsZSBub25jZQ=="),
-            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(&accept(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]

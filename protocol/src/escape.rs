@@ -83,10 +83,7 @@ mod tests {
 
     #[test]
     fn nothing_breaks_the_line() {
-        assert_eq!(
-            escaped(b"a\r\n\"\\\0\x7f"),
-            "a\\x0D\\x0A\\x22\\x5C\\x00\\x7F"
-        );
+        assert_eq!(escaped(b"a\r\n\"\\\0\x7f"), "a\\x0D\\x0A\\x22\\x5C\\x00\\x7F");
         assert_eq!(escaped("\u{e9}".as_bytes()), "\\xC3\\xA9");
         assert_eq!(escaped(b"\x1b[31m"), "\\x1B[31m");
     }

@@ -7,7 +7,8 @@ pub const VERSION: &str = "13";
 
 /// What a request with an Upgrade header says about itself.
 ///
-/// The Upgrade lines themselves are read by [`Protocols::select`](crate::upgrade::Protocols).
+/// The Upgrade lines themselves are read by
+/// [`Protocols::select`](crate::upgrade::Protocols::select).
 #[derive(Clone, Copy, Debug)]
 pub struct Request<L> {
     /// Whether the method is GET.
@@ -203,9 +204,7 @@ fn is_key(value: &[u8]) -> bool {
         return false;
     };
     digits.len() == 22
-        && digits
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+        && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
 #[cfg(test)]
@@ -244,66 +243,34 @@ mod tests {
     fn every_rule_has_its_name() {
         let cases = [
             (
-                Request {
-                    http_version: HttpVersion::Http2,
-                    ..good()
-                },
+                Request { http_version: HttpVersion::Http2, ..good() },
                 Violation::Http2Upgrade,
                 "http2-upgrade",
             ),
             (
-                Request {
-                    http_version: HttpVersion::Http3,
-                    ..good()
-                },
+                Request { http_version: HttpVersion::Http3, ..good() },
                 Violation::Http2Upgrade,
                 "http2-upgrade",
             ),
+            (Request { is_get: false, ..good() }, Violation::Method, "handshake-method"),
             (
-                Request {
-                    is_get: false,
-                    ..good()
-                },
-                Violation::Method,
-                "handshake-method",
-            ),
-            (
-                Request {
-                    http_version: HttpVersion::Http10,
-                    ..good()
-                },
+                Request { http_version: HttpVersion::Http10, ..good() },
                 Violation::HttpVersion,
                 "handshake-http-version",
             ),
+            (Request { has_body: true, ..good() }, Violation::Body, "handshake-body"),
             (
-                Request {
-                    has_body: true,
-                    ..good()
-                },
-                Violation::Body,
-                "handshake-body",
-            ),
-            (
-                Request {
-                    connection: lines(&[]),
-                    ..good()
-                },
+                Request { connection: lines(&[]), ..good() },
                 Violation::Connection(None),
                 "handshake-connection",
             ),
             (
-                Request {
-                    key: lines(&[]),
-                    ..good()
-                },
+                Request { key: lines(&[]), ..good() },
                 Violation::Key(ValueFault::Missing),
                 "handshake-key",
             ),
             (
-                Request {
-                    version: lines(&[]),
-                    ..good()
-                },
+                Request { version: lines(&[]), ..good() },
                 Violation::Version(ValueFault::Missing),
                 "handshake-version",
             ),
@@ -329,66 +296,36 @@ mod tests {
             mend(&mut worst);
             slug
         };
-        assert_eq!(
-            slug(|r| r.http_version = HttpVersion::Http10),
-            Some("http2-upgrade")
-        );
+        assert_eq!(slug(|r| r.http_version = HttpVersion::Http10), Some("http2-upgrade"));
         assert_eq!(slug(|r| r.is_get = true), Some("handshake-method"));
-        assert_eq!(
-            slug(|r| r.http_version = HttpVersion::Http11),
-            Some("handshake-http-version")
-        );
+        assert_eq!(slug(|r| r.http_version = HttpVersion::Http11), Some("handshake-http-version"));
         assert_eq!(slug(|r| r.has_body = false), Some("handshake-body"));
-        assert_eq!(
-            slug(|r| r.connection = lines(&[b"upgrade"])),
-            Some("handshake-connection")
-        );
+        assert_eq!(slug(|r| r.connection = lines(&[b"upgrade"])), Some("handshake-connection"));
         assert_eq!(slug(|r| r.key = lines(&[KEY])), Some("handshake-key"));
-        assert_eq!(
-            slug(|r| r.version = lines(&[b"13"])),
-            Some("handshake-version")
-        );
+        assert_eq!(slug(|r| r.version = lines(&[b"13"])), Some("handshake-version"));
         assert_eq!(slug(|_| {}), None);
     }
 
     #[test]
     fn connection_is_a_list_in_several_lines() {
-        for connection in [
-            &[&b"keep-alive, Upgrade"[..]][..],
-            &[b"keep-alive", b"UPGRADE"],
-            &[b"", b",upgrade,"],
-        ] {
-            let request = Request {
-                connection: lines(connection),
-                ..good()
-            };
+        for connection in
+            [&[&b"keep-alive, Upgrade"[..]][..], &[b"keep-alive", b"UPGRADE"], &[b"", b",upgrade,"]]
+        {
+            let request = Request { connection: lines(connection), ..good() };
             assert_eq!(request.violation(true), None);
         }
-        let stripped = Request {
-            connection: lines(&[b"close", b"upgrade\0"]),
-            ..good()
-        };
-        assert_eq!(
-            stripped.violation(true),
-            Some(Violation::Connection(Some(b"close")))
-        );
+        let stripped = Request { connection: lines(&[b"close", b"upgrade\0"]), ..good() };
+        assert_eq!(stripped.violation(true), Some(Violation::Connection(Some(b"close"))));
     }
 
     #[test]
     fn keys() {
         fn key<'a>(key: &'a [&'a [u8]]) -> Option<Violation<'a>> {
-            Request {
-                key: lines(key),
-                ..good()
-            }
-            .violation(true)
+            Request { key: lines(key), ..good() }.violation(true)
         }
         assert_eq!(key(&[b" dGhlIHNhbXBsZSBub25jZQ==\t"]), None);
         assert_eq!(key(&[b"+/+/+/+/+/+/+/+/+/+/+x=="]), None);
-        assert_eq!(
-            key(&[KEY, b"second"]),
-            Some(Violation::Key(ValueFault::Repeated(b"second")))
-        );
+        assert_eq!(key(&[KEY, b"second"]), Some(Violation::Key(ValueFault::Repeated(b"second"))));
         for invalid in [
             &b""[..],
             b"==",
@@ -404,47 +341,27 @@ mod tests {
             b"dGhlIHNhbXBsZSBub25j\xe9Q==",
             b"dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==",
         ] {
-            assert_eq!(
-                key(&[invalid]),
-                Some(Violation::Key(ValueFault::Invalid(invalid)))
-            );
+            assert_eq!(key(&[invalid]), Some(Violation::Key(ValueFault::Invalid(invalid))));
         }
     }
 
     #[test]
     fn versions() {
         fn version<'a>(version: &'a [&'a [u8]]) -> Option<Violation<'a>> {
-            Request {
-                version: lines(version),
-                ..good()
-            }
-            .violation(true)
+            Request { version: lines(version), ..good() }.violation(true)
         }
         assert_eq!(version(&[b" 13 "]), None);
-        assert_eq!(
-            version(&[b"13", b"13"]),
-            Some(Violation::Version(ValueFault::Repeated(b"13")))
-        );
+        assert_eq!(version(&[b"13", b"13"]), Some(Violation::Version(ValueFault::Repeated(b"13"))));
         for invalid in [&b"8"[..], b"", b"013", b"13, 8", b"1\x003", b"+13"] {
-            assert_eq!(
-                version(&[invalid]),
-                Some(Violation::Version(ValueFault::Invalid(invalid)))
-            );
+            assert_eq!(version(&[invalid]), Some(Violation::Version(ValueFault::Invalid(invalid))));
         }
     }
 
     #[test]
     fn other_protocols_need_no_key() {
-        let request = Request {
-            key: lines(&[]),
-            version: lines(&[]),
-            ..good()
-        };
+        let request = Request { key: lines(&[]), version: lines(&[]), ..good() };
         assert_eq!(request.violation(false), None);
-        let request = Request {
-            connection: lines(&[]),
-            ..request
-        };
+        let request = Request { connection: lines(&[]), ..request };
         assert!(request.violation(false).is_some());
     }
 
@@ -463,24 +380,12 @@ mod tests {
             (Violation::Key(ValueFault::Missing), BadRequest, Forward),
             (Violation::Key(invalid), BadRequest, Forward),
             (Violation::Key(repeated), BadRequest, Forward),
-            (
-                Violation::Version(ValueFault::Missing),
-                UpgradeRequired,
-                Forward,
-            ),
+            (Violation::Version(ValueFault::Missing), UpgradeRequired, Forward),
             (Violation::Version(invalid), UpgradeRequired, Forward),
             (Violation::Version(repeated), BadRequest, Forward),
         ] {
-            assert_eq!(
-                violation.action(Strictness::Strict),
-                strict,
-                "{violation:?}"
-            );
-            assert_eq!(
-                violation.action(Strictness::Lenient),
-                lenient,
-                "{violation:?}"
-            );
+            assert_eq!(violation.action(Strictness::Strict), strict, "{violation:?}");
+            assert_eq!(violation.action(Strictness::Lenient), lenient, "{violation:?}");
         }
         assert_eq!(UpgradeRequired.status(), Some(426));
         assert_eq!(BadRequest.status(), Some(400));

@@ -267,8 +267,15 @@ mod tests {
             Err(Fault::BadSwitch(BadSwitch::OtherProtocol(b"a")))
         );
         let answer = Switch { upgrade: lines(&[b"websocket"]), ..answer };
-        let sent = Sent { extensions: lines(&many), ..sent() };
-        assert_eq!(answer.verify(&sent), Ok(()));
+        let offer = Sent { extensions: lines(&many), ..sent() };
+        assert_eq!(answer.verify(&offer), Ok(()));
+
+        // What stands behind the limit goes unchecked.
+        let list = [&b"a,".repeat(MAX_CHOSEN)[..], b"b"].concat();
+        let many = [&list[..]];
+        let answer = Switch { extensions: lines(&many), ..good() };
+        let offer = Sent { extensions: lines(&[b"a"]), ..sent() };
+        assert_eq!(answer.verify(&offer), Ok(()));
     }
 
     #[test]

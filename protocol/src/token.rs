@@ -72,10 +72,7 @@ mod tests {
         // Section 5.6.1.2: the valid values of 1#example-list-elmt.
         assert_eq!(list(&[b"foo,bar"]), [b"foo", b"bar"]);
         assert_eq!(list(&[b"foo ,bar,"]), [b"foo", b"bar"]);
-        assert_eq!(
-            list(&[b"foo , ,bar,charlie"]),
-            [&b"foo"[..], b"bar", b"charlie"]
-        );
+        assert_eq!(list(&[b"foo , ,bar,charlie"]), [&b"foo"[..], b"bar", b"charlie"]);
 
         // And the ones without an element.
         for empty in [&b""[..], b",", b",   ,", b" \t"] {

@@ -23,10 +23,7 @@ impl Protocols {
         let mut protocols: Vec<Box<str>> = Vec::new();
         for word in words {
             let protocol = parse(word)?;
-            if protocols
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(protocol))
-            {
+            if protocols.iter().any(|known| known.eq_ignore_ascii_case(protocol)) {
                 continue;
             }
             if protocols.len() == Self::MAX {
@@ -47,11 +44,7 @@ impl Protocols {
 
     /// The protocols of a request's Upgrade lines that are allowed.
     pub fn select<'p, 'a, L: Lines<'a>>(&'p self, upgrade: L) -> Selection<'p, impl Lines<'a>> {
-        Selection {
-            protocols: self,
-            offered: elements(upgrade),
-            seen: 0,
-        }
+        Selection { protocols: self, offered: elements(upgrade), seen: 0 }
     }
 
     fn position(&self, offered: &[u8]) -> Option<(usize, &str)> {
@@ -93,8 +86,7 @@ impl<'p, 'a, E: Lines<'a>> Selection<'p, E> {
 
     /// Whether the rules of RFC 6455 apply to the request.
     pub fn has_websocket(&self) -> bool {
-        self.clone()
-            .any(|protocol| protocol.eq_ignore_ascii_case(WEBSOCKET))
+        self.clone().any(|protocol| protocol.eq_ignore_ascii_case(WEBSOCKET))
     }
 }
 
@@ -182,9 +174,7 @@ mod tests {
         let default = Protocols::default();
         assert_eq!(default, protocols(&["websocket"]));
         assert_eq!(selected(&default, &[b"WebSocket"]), "websocket");
-        assert!(default
-            .select([&b"websocket"[..]].into_iter())
-            .has_websocket());
+        assert!(default.select([&b"websocket"[..]].into_iter()).has_websocket());
     }
 
     #[test]
@@ -210,14 +200,9 @@ mod tests {
     #[test]
     fn order_of_the_client_spelling_of_the_configuration() {
         let both = protocols(&["WebSocket", "foo/2"]);
-        assert_eq!(
-            selected(&both, &[b"FOO/2, websocket, foo/3", b"foo/2"]),
-            "foo/2, WebSocket"
-        );
+        assert_eq!(selected(&both, &[b"FOO/2, websocket, foo/3", b"foo/2"]), "foo/2, WebSocket");
         assert!(!both.select([&b"foo/2"[..]].into_iter()).has_websocket());
-        assert!(both
-            .select([&b"foo/2, WEBSOCKET"[..]].into_iter())
-            .has_websocket());
+        assert!(both.select([&b"foo/2, WEBSOCKET"[..]].into_iter()).has_websocket());
     }
 
     #[test]
@@ -239,19 +224,8 @@ mod tests {
             error(b"websocket,foo"),
             "\"websocket,foo\" is not an upgrade protocol: separate protocols with spaces, not with commas"
         );
-        for word in [
-            &b"web socket"[..],
-            b"",
-            b"/2",
-            b"foo/",
-            b"a/b/c",
-            b"w\xe9b",
-            b"a\0",
-        ] {
-            assert!(matches!(
-                Protocols::new([word]),
-                Err(ProtocolsError::Invalid(_))
-            ));
+        for word in [&b"web socket"[..], b"", b"/2", b"foo/", b"a/b/c", b"w\xe9b", b"a\0"] {
+            assert!(matches!(Protocols::new([word]), Err(ProtocolsError::Invalid(_))));
         }
         assert!(error(b"a\"\n").starts_with("\"a\\x22\\x0A\" is not an upgrade protocol: write"));
         assert_eq!(Protocols::new([]), Err(ProtocolsError::Empty));
