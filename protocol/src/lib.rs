@@ -14,6 +14,7 @@
 )]
 
 pub mod accept;
+pub mod audit;
 pub mod catalogue;
 pub mod diagnosis;
 pub mod escape;
