@@ -4,11 +4,16 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_upstream_init_pt, ngx_module_t, ngx_msec_t,
+    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_header_handler_pt, ngx_http_upstream_init_pt,
+    ngx_module_t, ngx_msec_t, ngx_str_t, NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_DEBUG, NGX_LOG_EMERG,
+    NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN,
 };
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
+use websocket_guard_protocol::catalogue::{Finding, FindingSet};
+use websocket_guard_protocol::handshake::Strictness;
+use websocket_guard_protocol::origin::OriginPolicy;
 use websocket_guard_protocol::upgrade::Protocols;
 
 use crate::cache_condition::ConditionList;
@@ -30,6 +35,11 @@ impl HttpModule for Guard {
 // SAFETY: `create_main_conf` allocates a `MainConf`.
 unsafe impl HttpModuleMainConf for Guard {
     type MainConf = MainConf;
+}
+
+// SAFETY: `create_srv_conf` allocates a `ServerConf`.
+unsafe impl HttpModuleServerConf for Guard {
+    type ServerConf = ServerConf;
 }
 
 // SAFETY: `create_loc_conf` allocates a `LocationConf`.
@@ -61,12 +71,45 @@ impl Mode {
     }
 }
 
+/// The level of the run-time diagnoses that have none of their own; nginx's levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Off,
+    Level(u32),
+}
+
+impl LogLevel {
+    /// The words of the directive.
+    pub const WORDS: [(&'static str, LogLevel); 9] = [
+        ("off", LogLevel::Off),
+        ("debug", LogLevel::Level(NGX_LOG_DEBUG)),
+        ("info", LogLevel::Level(NGX_LOG_INFO)),
+        ("notice", LogLevel::Level(NGX_LOG_NOTICE)),
+        ("warn", LogLevel::Level(NGX_LOG_WARN)),
+        ("error", LogLevel::Level(NGX_LOG_ERR)),
+        ("crit", LogLevel::Level(NGX_LOG_CRIT)),
+        ("alert", LogLevel::Level(NGX_LOG_ALERT)),
+        ("emerg", LogLevel::Level(NGX_LOG_EMERG)),
+    ];
+}
+
+impl Default for LogLevel {
+    /// Visible in a stock nginx, whose error_log has this level.
+    fn default() -> Self {
+        LogLevel::Level(NGX_LOG_ERR)
+    }
+}
+
 /// The configuration of `http {}`.
 pub struct MainConf {
     /// The modules whose settings the recipe changes.
     pub proxies: Proxies,
     /// The function that `keepalive` puts into its upstream.
     pub keepalive: ngx_http_upstream_init_pt,
+    /// nginx's own handler of Upgrade lines.
+    pub process_upgrade: ngx_http_header_handler_pt,
+    /// The place of the realip module in a request's module contexts.
+    pub realip: Option<usize>,
     /// The header list of a location for which there is none, up to `http {}`.
     pub no_headers: HeaderList,
     /// The same for the conditions of the cache.
@@ -88,11 +131,20 @@ impl Default for MainConf {
         Self {
             proxies: Proxies::default(),
             keepalive: None,
+            process_upgrade: None,
+            realip: None,
             no_headers: HeaderList::new(ptr::null_mut()),
             no_conditions: ConditionList::new(ptr::null_mut()),
             guarded: Vec::new(),
         }
     }
+}
+
+/// The configuration of `server {}`.
+#[derive(Default)]
+pub struct ServerConf {
+    /// The name of the first location that is guarded.
+    pub guarded_location: Option<ngx_str_t>,
 }
 
 /// The configuration of a location; `http {}` and `server {}` have one each, to inherit from.
@@ -106,6 +158,17 @@ pub struct LocationConf {
     pub protocols: Option<NonNull<Protocols>>,
     /// `websocket_guard_forwarded`
     pub forwarded: Option<bool>,
+    /// `websocket_guard_handshake`
+    pub strictness: Option<Strictness>,
+    /// `websocket_guard_origin`
+    pub origin: Option<NonNull<OriginPolicy>>,
+    /// `websocket_guard_log`
+    pub log: Option<LogLevel>,
+    /// `websocket_guard_ignore`
+    pub ignore: Option<FindingSet>,
+    /// Where the location was opened.
+    pub file: ngx_str_t,
+    pub line: u32,
     /// What the guard made of the location's settings.
     pub recipe: Recipe,
 }
@@ -119,6 +182,10 @@ impl LocationConf {
         self.mode = self.mode.or(parent.mode);
         self.protocols = self.protocols.or(parent.protocols);
         self.forwarded = self.forwarded.or(parent.forwarded);
+        self.strictness = self.strictness.or(parent.strictness);
+        self.origin = self.origin.or(parent.origin);
+        self.log = self.log.or(parent.log);
+        self.ignore = self.ignore.or(parent.ignore);
     }
 
     pub fn mode(&self) -> Mode {
@@ -129,6 +196,24 @@ impl LocationConf {
     pub fn protocols(&self) -> Option<&Protocols> {
         // SAFETY: set to a value that lives as long as the configuration.
         self.protocols.map(|protocols| unsafe { protocols.as_ref() })
+    }
+
+    pub fn strictness(&self) -> Strictness {
+        self.strictness.unwrap_or_default()
+    }
+
+    /// The origins that may open a WebSocket, if not all may.
+    pub fn origin(&self) -> Option<&'static OriginPolicy> {
+        // SAFETY: as above.
+        self.origin.map(|origin| unsafe { origin.as_ref() }).filter(|origin| !origin.is_any())
+    }
+
+    pub fn log(&self) -> LogLevel {
+        self.log.unwrap_or_default()
+    }
+
+    pub fn ignores(&self, finding: Finding) -> bool {
+        self.ignore.is_some_and(|ignored| ignored.contains(finding))
     }
 
     pub fn forwarded(&self) -> bool {

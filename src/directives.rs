@@ -2,7 +2,7 @@
 
 use core::ffi::{c_char, c_void, CStr};
 use core::fmt;
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use ngx::core::{Pool, NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
@@ -11,18 +11,25 @@ use ngx::ffi::{
     NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
 };
 use ngx::ngx_conf_log_error;
+use websocket_guard_protocol::catalogue::{Finding, FindingSet};
 use websocket_guard_protocol::escape::Escaped;
+use websocket_guard_protocol::handshake::Strictness;
+use websocket_guard_protocol::origin::OriginPolicy;
 use websocket_guard_protocol::upgrade::Protocols;
 
-use crate::conf::{LocationConf, Mode};
+use crate::conf::{LocationConf, LogLevel, Mode};
 use crate::nginx::{elements, ngx_str};
 
 /// The command table; `ngx_null_command` ends it.
-pub static mut COMMANDS: [ngx_command_t; 5] = [
+pub static mut COMMANDS: [ngx_command_t; 9] = [
     command(c"websocket_guard", NGX_CONF_TAKE1, Some(set::<ModeDirective>)),
     command(c"websocket_guard_timeout", NGX_CONF_TAKE1, Some(set::<Timeout>)),
     command(c"websocket_guard_upgrade", NGX_CONF_1MORE, Some(set::<Upgrade>)),
     command(c"websocket_guard_forwarded", NGX_CONF_FLAG, Some(set::<Forwarded>)),
+    command(c"websocket_guard_handshake", NGX_CONF_TAKE1, Some(set::<Handshake>)),
+    command(c"websocket_guard_origin", NGX_CONF_1MORE, Some(set::<Origin>)),
+    command(c"websocket_guard_log", NGX_CONF_TAKE1, Some(set::<Log>)),
+    command(c"websocket_guard_ignore", NGX_CONF_1MORE, Some(set::<Ignore>)),
     ngx_command_t::empty(),
 ];
 
@@ -51,6 +58,8 @@ enum Rejection {
     Duplicate,
     /// What is wrong with the value, if there is more to say than that it is invalid.
     Value(ngx_str_t, String),
+    /// The same, with the value in the sentence.
+    Sentence(String),
     Memory,
 }
 
@@ -83,6 +92,16 @@ unsafe extern "C" fn set<D: Directive>(
             );
             NGX_CONF_ERROR
         }
+        Err(Rejection::Sentence(reason)) => {
+            ngx_conf_log_error!(
+                NGX_LOG_EMERG,
+                cf,
+                "invalid value in \"{}\" directive, {}",
+                name,
+                reason
+            );
+            NGX_CONF_ERROR
+        }
         Err(Rejection::Memory) => NGX_CONF_ERROR,
     }
 }
@@ -93,6 +112,13 @@ fn set_once<T>(place: &mut Option<T>, value: T) -> Result<(), Rejection> {
         None => Ok(()),
         Some(_) => Err(Rejection::Duplicate),
     }
+}
+
+/// Moves `value` into the configuration's pool, which drops it with the configuration.
+fn keep<T>(cf: &ngx_conf_t, value: T) -> Result<NonNull<T>, Rejection> {
+    // SAFETY: the pool is live while the configuration is read.
+    let place = unsafe { Pool::from_ngx_pool(cf.pool).allocate(value) };
+    NonNull::new(place).ok_or(Rejection::Memory)
 }
 
 fn first(args: &[ngx_str_t]) -> ngx_str_t {
@@ -161,9 +187,7 @@ impl Directive for Upgrade {
         }
         let protocols = Protocols::new(args.iter().map(|word| word.as_bytes()))
             .map_err(|error| Rejection::Value(first(args), error.to_string()))?;
-        // SAFETY: the configuration's pool is live, and it drops the value with the configuration.
-        let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(protocols) };
-        set_once(&mut conf.protocols, ptr::NonNull::new(protocols).ok_or(Rejection::Memory)?)
+        set_once(&mut conf.protocols, keep(cf, protocols)?)
     }
 }
 
@@ -173,5 +197,55 @@ struct Forwarded;
 impl Directive for Forwarded {
     fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
         set_once(&mut conf.forwarded, choose(first(args), &[("on", true), ("off", false)])?)
+    }
+}
+
+/// `websocket_guard_handshake strict | lenient`
+struct Handshake;
+
+impl Directive for Handshake {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let words = [("strict", Strictness::Strict), ("lenient", Strictness::Lenient)];
+        set_once(&mut conf.strictness, choose(first(args), &words)?)
+    }
+}
+
+/// `websocket_guard_origin any | same | none | ORIGIN ...`
+struct Origin;
+
+impl Directive for Origin {
+    fn set(cf: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let policy = OriginPolicy::new(args.iter().map(|word| word.as_bytes()))
+            .map_err(|error| Rejection::Sentence(error.to_string()))?;
+        set_once(&mut conf.origin, keep(cf, policy)?)
+    }
+}
+
+/// `websocket_guard_log LEVEL | off`
+struct Log;
+
+impl Directive for Log {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut conf.log, choose(first(args), &LogLevel::WORDS)?)
+    }
+}
+
+/// `websocket_guard_ignore FINDING ...`; several lines of one level add up.
+struct Ignore;
+
+impl Directive for Ignore {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let ignored = conf.ignore.get_or_insert_with(FindingSet::default);
+        for word in args {
+            let finding = Finding::from_slug(word.as_bytes()).ok_or_else(|| {
+                let hint = match Finding::nearest(word.as_bytes()) {
+                    Some(nearest) => format!("did you mean \"{}\"?", nearest.slug()),
+                    None => "it is not the name of a finding".into(),
+                };
+                Rejection::Value(*word, hint)
+            })?;
+            ignored.insert(finding);
+        }
+        Ok(())
     }
 }

@@ -6,8 +6,8 @@ use ngx::ffi::{
     NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 
-use crate::request::Request;
-use crate::tunnel;
+use crate::request::{bytes, Request};
+use crate::switch;
 
 /// The next filter, as every nginx filter module keeps it: set each time a configuration is read.
 static mut NEXT: ngx_http_output_header_filter_pt = None;
@@ -29,9 +29,13 @@ pub unsafe fn install() {
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        if (*r).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
-            if let Some(request) = Request::new(r) {
-                begin_tunnel(request);
+        if let Some(request) = Request::new(r) {
+            if !request.is_main() {
+                note_subrequest(&request);
+            } else if request.raw().headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+                if let Err(status) = switch::verify(request) {
+                    return status;
+                }
             }
         }
         match NEXT {
@@ -41,8 +45,17 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-fn begin_tunnel(request: Request) {
-    if let Some(conf) = request.location().filter(|conf| conf.mode().applies()) {
-        tunnel::begin(&request, conf);
+/// Remembers what the answer to a subrequest means for the handshake of its main request.
+fn note_subrequest(request: &Request) {
+    let Some(attempt) = request.main().attempt() else { return };
+    let r = request.raw();
+    let status = r.headers_out.status;
+    if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+        attempt.subrequest_101.set(Some(bytes(r.uri)));
+    }
+    // Those of auth_request, and no others, are waited for and ask for the header only
+    // (ngx_http_auth_request_handler).
+    if r.waited() != 0 && r.header_only() != 0 {
+        attempt.auth_status.set(u16::try_from(status).unwrap_or(0));
     }
 }

@@ -1,13 +1,24 @@
-//! The gate in front of a guarded location: only what asks for an allowed protocol goes on as an
-//! upgrade. Everything else is proxied as the plain request that it is.
+//! The gate in front of a guarded location (RFC 6455 section 4.2.1): only a well-formed handshake
+//! for an allowed protocol, from an allowed origin, goes on as an upgrade.
 
 use core::ptr::NonNull;
 
 use ngx::core::Status;
-use ngx::ffi::{ngx_http_request_t, ngx_int_t, ngx_str_t, ngx_table_elt_t};
+use ngx::ffi::{
+    ngx_http_request_t, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t, NGX_HTTP_BAD_REQUEST,
+    NGX_HTTP_FORBIDDEN,
+};
+use websocket_guard_protocol::diagnosis::{Asks, Gate};
+use websocket_guard_protocol::handshake::{Action, Violation};
+use websocket_guard_protocol::origin::Own;
 
-use crate::conf::LocationConf;
-use crate::request::Request;
+use crate::attempt::Checked;
+use crate::conf::{LocationConf, Mode};
+use crate::nginx::ngx_str;
+use crate::request::{bytes, Request};
+
+/// 426, for which nginx has no name.
+const UPGRADE_REQUIRED: ngx_int_t = 426;
 
 /// The handler of the preaccess phase.
 ///
@@ -15,57 +26,148 @@ use crate::request::Request;
 /// Called by nginx with a live request.
 pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
-    if let Some(request) = unsafe { Request::new(r) } {
-        if request.has_upgrade() {
-            if let Some(conf) = request.location().filter(|conf| conf.mode().applies()) {
-                return pass(request, conf).into();
+    let answer = unsafe { Request::new(r) }.map_or(Ok(()), pass);
+    answer.err().unwrap_or(Status::NGX_DECLINED.into())
+}
+
+/// Lets the request go on, or answers with a status of nginx.
+fn pass(request: Request) -> Result<(), ngx_int_t> {
+    if !request.is_main() {
+        if request.has_upgrade() && is_guarded(&request) {
+            // Only in this subrequest's view: the lines belong to the main request as well.
+            request.forget_upgrade();
+        }
+        return Ok(());
+    }
+    let (Some(attempt), Some(conf)) = (request.attempt(), request.location()) else {
+        return Ok(());
+    };
+    attempt.enter(&request);
+    if !request.has_upgrade() {
+        return Ok(());
+    }
+
+    let checked = check(&request, conf);
+    if attempt.checked.get().is_none() {
+        attempt.checked.set(Some(checked));
+    }
+    if !is_guarded(&request) {
+        return Ok(());
+    }
+    if let Gate::OriginDenied { .. } = checked.gate {
+        return Err(NGX_HTTP_FORBIDDEN as ngx_int_t);
+    }
+    match action(conf, &checked) {
+        Action::Forward => forward(request, conf),
+        Action::PlainHttp => {
+            request.lines(b"upgrade").for_each(empty);
+            request.forget_upgrade();
+            Ok(())
+        }
+        Action::BadRequest => Err(NGX_HTTP_BAD_REQUEST as ngx_int_t),
+        Action::UpgradeRequired => Err(upgrade_required(request)),
+    }
+}
+
+fn is_guarded(request: &Request) -> bool {
+    request.location().is_some_and(|conf| conf.mode().applies())
+}
+
+/// Checks a request that has an Upgrade header, as the location would in mode `on`.
+pub fn check(request: &Request, conf: &'static LocationConf) -> Checked {
+    let upgrade = request.values(b"upgrade");
+    let asks = match conf.protocols().map(|protocols| protocols.select(upgrade.clone())) {
+        Some(allowed) if allowed.has_websocket() => Asks::WebSocket,
+        Some(allowed) if !allowed.is_empty() => Asks::Listed,
+        // A handshake is one even where no location would forward it.
+        _ => Asks::Other,
+    };
+    Checked {
+        asks,
+        upgrade: upgrade.clone().next().unwrap_or_default(),
+        method: bytes(request.raw().method_name),
+        gate: examine(request, conf, asks),
+    }
+}
+
+fn examine(request: &Request, conf: &'static LocationConf, asks: Asks) -> Gate<'static> {
+    let violation = request.handshake().violation(asks == Asks::WebSocket);
+    let upgrades = matches!(asks, Asks::WebSocket | Asks::Listed);
+    let goes_on = match violation {
+        Some(violation) => mode_action(conf, &violation) == Action::Forward,
+        None => true,
+    };
+    if upgrades && goes_on {
+        if let Some(policy) = conf.origin() {
+            let own = Own { scheme: Some(request.scheme()), host: bytes(request.host()) };
+            if let Err(denied) = policy.check(request.values(b"origin"), &own) {
+                return Gate::OriginDenied { denied, allowed: policy.words() };
             }
         }
     }
-    Status::NGX_DECLINED.into()
+    match violation {
+        Some(violation) if upgrades || violation == Violation::Http2Upgrade => {
+            Gate::Violated(violation)
+        }
+        _ => Gate::Passed,
+    }
 }
 
-fn pass(mut request: Request, conf: &LocationConf) -> Status {
-    if !request.is_main() {
-        // The header lines belong to the main request as well.
-        request.forget_upgrade();
-        return Status::NGX_DECLINED;
+/// What happens to the request in a guarded location that allows its origin.
+fn action(conf: &LocationConf, checked: &Checked) -> Action {
+    match (checked.gate, checked.asks) {
+        (Gate::Violated(violation), _) => mode_action(conf, &violation),
+        (_, Asks::WebSocket | Asks::Listed) => Action::Forward,
+        _ => Action::PlainHttp,
     }
+}
 
-    let upgrade = request.upgrade(conf).map(|protocols| protocols.to_string()).unwrap_or_default();
-    let mut lines = request.upgrade_lines();
-    if upgrade.is_empty() {
-        lines.for_each(remove);
-        request.forget_upgrade();
-    } else if let Some(first) = lines.next() {
-        // An explicit "proxy_set_header Upgrade $http_upgrade" sends no more than is allowed.
-        if !keep_only(request, first, &upgrade) {
-            return Status::NGX_ERROR;
-        }
-        lines.for_each(remove);
+/// `auto` refuses no handshake but one that nginx itself refuses from 1.31.0 on.
+fn mode_action(conf: &LocationConf, violation: &Violation) -> Action {
+    match (conf.mode(), violation) {
+        (Mode::On, _) | (_, Violation::Http2Upgrade) => violation.action(conf.strictness()),
+        _ => Action::PlainHttp,
     }
-    Status::NGX_DECLINED
+}
+
+/// Reduces the Upgrade header to what is allowed, so that even an explicit
+/// `proxy_set_header Upgrade $http_upgrade` sends no more.
+fn forward(request: Request, conf: &LocationConf) -> Result<(), ngx_int_t> {
+    let allowed = request.upgrade(conf).map(|protocols| protocols.to_string()).unwrap_or_default();
+    let mut lines = request.lines(b"upgrade");
+    if let Some(mut first) = lines.next() {
+        // SAFETY: the line belongs to the live request.
+        let first = unsafe { first.as_mut() };
+        if !first.value.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()) {
+            first.value = request.copy(&allowed).ok_or(Status::NGX_ERROR.0)?;
+        }
+    }
+    lines.for_each(empty);
+    Ok(())
 }
 
 /// Empties a header line of the request. Its name and hash stay: by the hash the proxy module finds
 /// the lines that it does not pass on (`ngx_http_proxy_create_request`).
-fn remove(mut line: NonNull<ngx_table_elt_t>) {
+fn empty(mut line: NonNull<ngx_table_elt_t>) {
     // SAFETY: the line belongs to a live request.
     unsafe { line.as_mut() }.value = ngx_str_t::empty();
 }
 
-/// Sets the line to `value`, unless it says just that. False if memory runs out.
-fn keep_only(request: Request, mut line: NonNull<ngx_table_elt_t>, value: &str) -> bool {
-    // SAFETY: the line belongs to the live request.
-    let line = unsafe { line.as_mut() };
-    if line.value.as_bytes().eq_ignore_ascii_case(value.as_bytes()) {
-        return true;
-    }
-    match request.copy(value) {
-        Some(value) => {
-            line.value = value;
-            true
+/// Answers with 426 and what would be understood (RFC 6455 section 4.4, RFC 9110 section 15.5.22).
+fn upgrade_required(request: Request) -> ngx_int_t {
+    for (name, value) in [(c"Sec-WebSocket-Version", c"13"), (c"Upgrade", c"websocket")] {
+        // SAFETY: the request is live; the new line is filled in at once.
+        unsafe {
+            let line = ngx_list_push(&mut (*request.as_ptr()).headers_out.headers);
+            let Some(line) = NonNull::new(line.cast::<ngx_table_elt_t>()) else {
+                return Status::NGX_ERROR.into();
+            };
+            line.write_bytes(0, 1);
+            let line = line.as_ptr();
+            (*line).hash = 1;
+            (*line).key = ngx_str(name);
+            (*line).value = ngx_str(value);
         }
-        None => false,
     }
+    UPGRADE_REQUIRED
 }

@@ -9,17 +9,23 @@ use core::ptr;
 
 use ngx::ffi::{ngx_module_t, ngx_uint_t, NGX_HTTP_MODULE};
 
+mod attempt;
 mod cache_condition;
 mod conf;
 mod directives;
+mod facts;
 mod filter;
 mod gate;
 mod headers;
+mod journal;
 mod lifecycle;
 mod nginx;
+mod peer;
 mod proxies;
 mod recipe;
 mod request;
+mod sent;
+mod switch;
 mod trial;
 mod tunnel;
 mod upstreams;
@@ -32,6 +38,7 @@ pub static mut ngx_http_websocket_guard_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(lifecycle::GUARD_CONTEXT).cast_mut().cast(),
     commands: ptr::addr_of_mut!(directives::COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
+    exit_process: Some(lifecycle::exit_process),
     ..ngx_module_t::default()
 };
 

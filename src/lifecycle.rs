@@ -5,15 +5,16 @@ use core::ptr::{self, NonNull};
 
 use ngx::core::{Pool, Status, NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
     ngx_http_phases_NGX_HTTP_PREACCESS_PHASE as PREACCESS_PHASE, ngx_int_t,
 };
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_protocol::upgrade::Protocols;
 
-use crate::conf::{Guard, LocationConf, MainConf};
+use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
 use crate::nginx::{place, push_front, AllocationFailed};
-use crate::{filter, gate, proxies, recipe, tunnel, upstreams, variables};
+use crate::{attempt, filter, gate, journal, peer, proxies, recipe, tunnel, upstreams, variables};
 
 /// The context of the module that stands before the proxy module.
 pub static GUARD_CONTEXT: ngx_http_module_t = ngx_http_module_t {
@@ -21,7 +22,7 @@ pub static GUARD_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     postconfiguration: Some(postconfiguration),
     create_main_conf: Some(create_main_conf),
     init_main_conf: Some(init_main_conf),
-    create_srv_conf: None,
+    create_srv_conf: Some(create_srv_conf),
     merge_srv_conf: None,
     create_loc_conf: Some(create_loc_conf),
     merge_loc_conf: Some(merge_loc_conf),
@@ -39,6 +40,11 @@ pub static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: None,
 };
 
+/// Called when a worker exits.
+pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
+    journal::flush();
+}
+
 /// # Safety
 /// Called by nginx while it reads the configuration, as is every function of the tables above.
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
@@ -51,9 +57,24 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     unsafe { Pool::from_ngx_pool((*cf).pool).allocate(MainConf::default()).cast() }
 }
 
-unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: guaranteed by the caller.
-    let conf = unsafe { cf.as_ref() }.and_then(|cf| place(cf, LocationConf::default()).ok());
+    let conf = unsafe { cf.as_ref() }.and_then(|cf| place(cf, ServerConf::default()).ok());
+    conf.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
+}
+
+unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: guaranteed by the caller; the name of the file lives as long as the configuration.
+    let conf = unsafe { cf.as_ref() }.and_then(|cf| {
+        let mut conf = LocationConf::default();
+        // nginx has just read the line that opens the level.
+        // SAFETY: as above.
+        if let Some(file) = unsafe { cf.conf_file.as_ref() } {
+            conf.file = file.file.name;
+            conf.line = u32::try_from(file.line).unwrap_or(u32::MAX);
+        }
+        place(cf, conf).ok()
+    });
     conf.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
 }
 
@@ -66,6 +87,8 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
 
     main.proxies = proxies::find(cf);
     main.keepalive = upstreams::keepalive_initializer(cf);
+    main.realip =
+        proxies::find_module(cf, b"ngx_http_realip_module").map(|module| module.ctx_index);
     if http.protocols.is_none() {
         // SAFETY: as in `create_main_conf`.
         let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };
@@ -98,20 +121,27 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     status(finish(cf))
 }
 
-fn finish(cf: &ngx_conf_t) -> Result<(), AllocationFailed> {
-    let main = Guard::main_conf(cf).ok_or(AllocationFailed)?;
+fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
+    let main = Guard::main_conf_mut(cf).ok_or(AllocationFailed)?;
+    attempt::watch_headers(cf, main)?;
+    // SAFETY: all modules are merged, so all upstreams are initialized.
+    unsafe { peer::watch(cf) };
     for location in &main.guarded {
         // SAFETY: all modules are merged.
         unsafe { tunnel::prepare(cf, main, *location)? };
     }
 
     let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
-    let phase = core.phases.get_mut(PREACCESS_PHASE as usize).ok_or(AllocationFailed)?;
-    let handler: ngx_http_handler_pt = Some(gate::handler);
-    // nginx runs the handlers of a phase from the last to the first. The gate comes after realip,
-    // limit_req and limit_conn.
-    // SAFETY: the array holds handlers.
-    unsafe { push_front(&mut phase.handlers, handler) }
+    let handlers: [(u32, ngx_http_handler_pt); 2] =
+        [(PREACCESS_PHASE, Some(gate::handler)), (LOG_PHASE, Some(journal::log_handler))];
+    for (phase, handler) in handlers {
+        let phase = core.phases.get_mut(phase as usize).ok_or(AllocationFailed)?;
+        // nginx runs the handlers of a phase from the last to the first. The gate comes after
+        // realip, limit_req and limit_conn.
+        // SAFETY: the array holds handlers.
+        unsafe { push_front(&mut phase.handlers, handler)? };
+    }
+    Ok(())
 }
 
 unsafe extern "C" fn install_filter(_: *mut ngx_conf_t) -> ngx_int_t {

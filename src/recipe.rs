@@ -14,8 +14,10 @@ use ngx::ffi::{
     ngx_http_conf_ctx_t, ngx_msec_t, ngx_uint_t,
 };
 
+use ngx::http::{HttpModuleLocationConf, HttpModuleServerConf, NgxHttpCoreModule};
+
 use crate::cache_condition::ConditionList;
-use crate::conf::{GuardedLocation, Level, LocationConf, MainConf, Mode};
+use crate::conf::{Guard, GuardedLocation, Level, LocationConf, MainConf, Mode};
 use crate::headers::HeaderList;
 use crate::nginx::{place, AllocationFailed};
 use crate::proxies::{Field, ProxyModule, Value, MODULES};
@@ -110,6 +112,7 @@ pub unsafe fn merge(
         // No setting of the recipe is allowed in a block, so that it has all from the location
         // around it, through the proxy modules' own merging.
         conf.recipe = parent.recipe;
+        (conf.file, conf.line) = (parent.file, parent.line);
     } else {
         // SAFETY: guaranteed by the caller; plain settings live as long as the configuration.
         let (own, inherited) = unsafe {
@@ -133,6 +136,12 @@ pub unsafe fn merge(
         }
     }
 
+    if level == Level::Location && conf.mode().applies() {
+        let (server, location) = (Guard::server_conf_mut(cf), NgxHttpCoreModule::location_conf(cf));
+        if let (Some(server), Some(location)) = (server, location) {
+            server.guarded_location.get_or_insert(location.name);
+        }
+    }
     if level != Level::Server && conf.mode().applies() {
         main.guarded.push(GuardedLocation { conf: NonNull::from(conf), loc_conf });
     }

@@ -1,19 +1,26 @@
 //! What the module asks of a request.
 
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
-use ngx::ffi::{ngx_http_request_t, ngx_http_upstream_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t};
-use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf};
+use ngx::ffi::{
+    ngx_connection_t, ngx_http_core_loc_conf_t, ngx_http_request_t, ngx_http_upstream_t,
+    ngx_list_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
+};
+use ngx::http::{
+    HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
+};
+use websocket_guard_protocol::handshake::{self, HttpVersion};
 use websocket_guard_protocol::token::Lines;
 use websocket_guard_protocol::upgrade::Selection;
 
-use crate::conf::{Guard, LocationConf, MainConf};
+use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
 use crate::nginx::HeaderLines;
 
-/// `NGX_HTTP_VERSION_11`
-const HTTP_11: ngx_uint_t = 1001;
-
 /// A live request.
+///
+/// What is reached through it, headers and configuration, lives as long as the request's pool.
+/// Such references are `'static` here, since C knows no lifetimes; none is kept anywhere but in the
+/// same pool.
 #[derive(Clone, Copy)]
 pub struct Request(NonNull<ngx_http_request_t>);
 
@@ -28,9 +35,25 @@ impl Request {
         self.0.as_ptr()
     }
 
-    fn raw(&self) -> &ngx_http_request_t {
+    /// The request itself. Must not be held while something changes it.
+    pub fn raw(&self) -> &'static ngx_http_request_t {
         // SAFETY: a `Request` is live, and nginx runs nothing while this library does.
         unsafe { self.0.as_ref() }
+    }
+
+    pub fn connection(&self) -> &'static ngx_connection_t {
+        // SAFETY: a request has a connection until it is freed.
+        unsafe { &*self.raw().connection }
+    }
+
+    /// The request that this one is, or is a subrequest of.
+    pub fn main(self) -> Request {
+        NonNull::new(self.raw().main).map_or(self, Request)
+    }
+
+    /// Not a subrequest, such as those of `auth_request` and `mirror`.
+    pub fn is_main(&self) -> bool {
+        self.raw().main == self.0.as_ptr()
     }
 
     /// This module's configuration of the request's location, which can change until the content
@@ -39,59 +62,72 @@ impl Request {
         Guard::location_conf(self.raw())
     }
 
+    /// The core module's.
+    pub fn core_location(&self) -> Option<&'static ngx_http_core_loc_conf_t> {
+        NgxHttpCoreModule::location_conf(self.raw())
+    }
+
+    /// This module's configuration of the server.
+    pub fn server_conf(&self) -> Option<&'static ServerConf> {
+        Guard::server_conf(self.raw())
+    }
+
     /// This module's configuration of `http {}`.
     pub fn main_conf(&self) -> Option<&'static MainConf> {
         Guard::main_conf(self.raw())
-    }
-
-    /// Not a subrequest, such as those of `auth_request` and `mirror`.
-    pub fn is_main(&self) -> bool {
-        self.raw().main == self.0.as_ptr()
     }
 
     pub fn upstream(&self) -> Option<NonNull<ngx_http_upstream_t>> {
         NonNull::new(self.raw().upstream)
     }
 
-    /// Whether there is an Upgrade header: the one test that an ordinary request pays.
+    pub fn http_version(&self) -> HttpVersion {
+        http_version(self.raw().http_version)
+    }
+
+    /// Whether nginx knows of an Upgrade header, without which it makes no tunnel.
     pub fn has_upgrade(&self) -> bool {
         !self.raw().headers_in.upgrade.is_null()
     }
 
-    /// The request's Upgrade lines, as nginx keeps them.
-    pub fn upgrade_lines(&self) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> + Clone + '_ {
-        self.header_lines(b"upgrade")
+    /// The request's lines of one header, as nginx keeps them.
+    pub fn lines(
+        &self,
+        name: &'static [u8],
+    ) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> + Clone {
+        header_lines(&self.raw().headers_in.headers, name)
     }
 
-    fn header_lines<'a>(
-        &'a self,
-        name: &'a [u8],
-    ) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> + Clone + 'a {
-        // SAFETY: the list holds the request's header lines, which live as long as the request.
-        let lines = unsafe { HeaderLines::new(&self.raw().headers_in.headers) };
-        lines.filter(move |line| {
-            // SAFETY: as above.
-            let line = unsafe { line.as_ref() };
-            line.hash != 0 && line.key.as_bytes().eq_ignore_ascii_case(name)
-        })
-    }
-
-    /// The values of a header, line by line.
-    pub fn values<'a>(&'a self, name: &'a [u8]) -> impl Lines<'a> {
-        // SAFETY: as above.
-        self.header_lines(name).map(|line| unsafe { line.as_ref() }.value.into())
+    /// The values of one header, line by line.
+    pub fn values(&self, name: &'static [u8]) -> impl Lines<'static> {
+        header_values(&self.raw().headers_in.headers, name)
     }
 
     /// The protocols that this request is to be upgraded to; `None` for an ordinary request.
     ///
     /// A subrequest is one even while the main request is being upgraded: a 101 answered to it
     /// would kill the request.
-    pub fn upgrade<'a>(&'a self, conf: &'a LocationConf) -> Option<Selection<'a, impl Lines<'a>>> {
-        if !self.has_upgrade() || !self.is_main() || self.raw().http_version != HTTP_11 {
-            return None;
-        }
-        let selection = conf.protocols()?.select(self.values(b"upgrade"));
+    pub fn upgrade<'p>(
+        &self,
+        conf: &'p LocationConf,
+    ) -> Option<Selection<'p, impl Lines<'static>>> {
+        let upgrades =
+            self.has_upgrade() && self.is_main() && self.http_version() == HttpVersion::Http11;
+        let selection = conf.protocols().filter(|_| upgrades)?.select(self.values(b"upgrade"));
         (!selection.is_empty()).then_some(selection)
+    }
+
+    /// The client's opening handshake.
+    pub fn handshake(&self) -> handshake::Request<impl Lines<'static>> {
+        let r = self.raw();
+        handshake::Request {
+            is_get: r.method == NGX_HTTP_GET as ngx_uint_t,
+            http_version: self.http_version(),
+            has_body: r.headers_in.content_length_n > 0 || r.headers_in.chunked() != 0,
+            connection: self.values(b"connection"),
+            key: self.values(b"sec-websocket-key"),
+            version: self.values(b"sec-websocket-version"),
+        }
     }
 
     /// The host as the client asked for it, with its port: the Host header, else what nginx made of
@@ -105,6 +141,20 @@ impl Request {
         }
     }
 
+    /// The scheme that the client used. Behind a proxy that ends TLS it is known only if that proxy
+    /// is one of realip's.
+    pub fn scheme(&self) -> &'static [u8] {
+        if !self.connection().ssl.is_null() {
+            return b"https";
+        }
+        let trusted = self.main_conf().and_then(|main| main.realip).is_some_and(|index| {
+            // SAFETY: the array has a place for each HTTP module.
+            unsafe { !(*self.raw().ctx.add(index)).is_null() }
+        });
+        let forwarded = self.values(b"x-forwarded-proto").next().filter(|_| trusted);
+        forwarded.unwrap_or(b"http")
+    }
+
     /// Copies `text` into the request's pool; `None` if memory runs out.
     pub fn copy(&self, text: &str) -> Option<ngx_str_t> {
         // SAFETY: the pool lives as long as the request.
@@ -113,8 +163,39 @@ impl Request {
 
     /// Takes the Upgrade header away from nginx: whatever the backend answers, there will be no
     /// tunnel.
-    pub fn forget_upgrade(&mut self) {
-        // SAFETY: as in `raw`; no reference to the request is held.
-        unsafe { (*self.0.as_ptr()).headers_in.upgrade = core::ptr::null_mut() };
+    pub fn forget_upgrade(self) {
+        // SAFETY: as in `raw`.
+        unsafe { (*self.0.as_ptr()).headers_in.upgrade = ptr::null_mut() };
     }
+}
+
+/// A version of HTTP as nginx keeps it: major * 1000 + minor.
+pub fn http_version(version: ngx_uint_t) -> HttpVersion {
+    let [major, minor] = [version / 1000, version % 1000].map(|n| u16::try_from(n).unwrap_or(0));
+    HttpVersion::new(major, minor)
+}
+
+/// The lines of one header in a table of headers.
+pub fn header_lines(
+    table: &'static ngx_list_t,
+    name: &'static [u8],
+) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> + Clone {
+    // SAFETY: the tables of requests and upstreams hold header lines.
+    let lines = unsafe { HeaderLines::new(table) };
+    lines.filter(move |line| {
+        // SAFETY: the line lives as long as its table.
+        let line = unsafe { line.as_ref() };
+        line.hash != 0 && line.key.as_bytes().eq_ignore_ascii_case(name)
+    })
+}
+
+/// The values of one header in a table of headers, line by line.
+pub fn header_values(table: &'static ngx_list_t, name: &'static [u8]) -> impl Lines<'static> {
+    // SAFETY: as above.
+    header_lines(table, name).map(|line| unsafe { line.as_ref() }.value.into())
+}
+
+/// The bytes of a string that lives as long as the request.
+pub fn bytes(text: ngx_str_t) -> &'static [u8] {
+    text.into()
 }

@@ -1,14 +1,22 @@
-//! What changes when a 101 turns a request into a tunnel.
+//! A request that a 101 has turned into a tunnel: its timeouts, and how it ended.
 
+use core::mem::{size_of, zeroed};
 use core::ptr::NonNull;
 
-use ngx::ffi::{ngx_conf_t, ngx_http_core_loc_conf_t, ngx_http_upstream_conf_t, ngx_msec_t};
+use ngx::ffi::{
+    ngx_conf_t, ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_core_loc_conf_t,
+    ngx_http_request_t, ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
+};
 use ngx::http::{HttpModule, NgxHttpCoreModule};
+use websocket_guard_protocol::diagnosis::{diagnose_end, End, EndSigns, TunnelEnd};
 
+use crate::attempt::Location;
 use crate::conf::{GuardedLocation, LocationConf, MainConf};
+use crate::facts;
+use crate::journal;
 use crate::nginx::{place, AllocationFailed};
 use crate::proxies::ProxyModule;
-use crate::request::Request;
+use crate::request::{bytes, Request};
 
 /// How long a tunnel may be silent, and how long a write to the backend may block; milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,13 +50,13 @@ pub unsafe fn prepare(
         // SAFETY: the array has the module's configuration.
         let request = unsafe { module.upstream_conf(module.location_conf(location.loc_conf)) };
         // SAFETY: the configuration is complete.
-        let (merged, proxied) = unsafe { (request.read(), is_proxied(module, location, request)) };
+        let (merged, proxied) = unsafe { (&*request, is_proxied(module, location, request)) };
         let same = merged.read_timeout == timeouts.read && merged.send_timeout == timeouts.send;
         if let (Some(request), true, false) = (NonNull::new(request), proxied, same) {
             let tunnel = ngx_http_upstream_conf_t {
                 read_timeout: timeouts.read,
                 send_timeout: timeouts.send,
-                ..merged
+                ..*merged
             };
             conf.recipe.tunnel_conf = Some(place(cf, TunnelConf { request, tunnel })?);
         }
@@ -77,17 +85,109 @@ unsafe fn is_proxied(
     }
 }
 
+/// What is remembered of a tunnel.
+#[derive(Clone, Copy)]
+pub struct Tunnel {
+    /// `ngx_current_msec` at the 101.
+    started: ngx_msec_t,
+    /// The proxy module's own function for the end.
+    finalize: Option<unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t)>,
+}
+
 /// Called with the headers of a 101 before they are sent: the tunnel goes on with its own
-/// timeouts.
-pub fn begin(request: &Request, conf: &LocationConf) {
-    let Some(mut tunnel_conf) = conf.recipe.tunnel_conf else { return };
-    let Some(upstream) = request.upstream() else { return };
+/// timeouts, and its end will be seen.
+pub fn begin(request: Request, conf: &LocationConf) {
+    let (Some(upstream), Some(attempt)) = (request.upstream(), request.attempt()) else { return };
     // SAFETY: the request is live; the configuration outlives it, and its tunnel part is only read.
     unsafe {
-        let tunnel_conf = tunnel_conf.as_mut();
         let upstream = upstream.as_ptr();
-        if (*upstream).conf == tunnel_conf.request.as_ptr() {
-            (*upstream).conf = &raw mut tunnel_conf.tunnel;
+        if let Some(mut tunnel_conf) = conf.recipe.tunnel_conf {
+            let tunnel_conf = tunnel_conf.as_mut();
+            if (*upstream).conf == tunnel_conf.request.as_ptr() {
+                (*upstream).conf = &mut tunnel_conf.tunnel;
+            }
         }
+        let finalize = (*upstream).finalize_request.replace(finalize);
+        attempt.tunnel.set(Some(Tunnel { started: ngx_current_msec, finalize }));
+    }
+}
+
+/// In place of the proxy module's `finalize_request`, which it calls: the last moment at which both
+/// connections are there (`ngx_http_upstream_finalize_request`).
+///
+/// # Safety
+/// Called by nginx with a live request, for which [`begin`] was called.
+unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
+    // SAFETY: guaranteed by the caller.
+    let Some(request) = (unsafe { Request::new(r) }) else { return };
+    let Some(tunnel) = request.attempt().and_then(|attempt| attempt.tunnel.get()) else { return };
+    report_end(&request, &tunnel, rc);
+    if let Some(finalize) = tunnel.finalize {
+        // SAFETY: guaranteed by the caller.
+        unsafe { finalize(r, rc) };
+    }
+}
+
+fn report_end(request: &Request, tunnel: &Tunnel, rc: ngx_int_t) {
+    let (Some(upstream), Some(location)) = (request.upstream(), Location::of(request)) else {
+        return;
+    };
+    // SAFETY: the upstream, its connection and its configuration belong to the live request.
+    unsafe {
+        let upstream: &ngx_http_upstream_t = upstream.as_ref();
+        let (Some(backend), Some(conf)) =
+            (upstream.peer.connection.as_ref(), upstream.conf.as_ref())
+        else {
+            return;
+        };
+        let client = request.connection();
+        let client_events = (&*client.read, &*client.write);
+        let backend_events = (&*backend.read, &*backend.write);
+        let end = End::infer(EndSigns {
+            rc,
+            client_eof: client_events.0.eof() != 0,
+            client_error: client_events.0.error() != 0 || client_events.1.error() != 0,
+            backend_eof: backend_events.0.eof() != 0,
+            backend_error: backend_events.0.error() != 0 || backend_events.1.error() != 0,
+            backend_write_timedout: backend_events.1.timedout() != 0,
+            shutdown: client.close() != 0 && ngx_exiting != 0,
+        });
+        let limit = match end {
+            End::Idle => conf.read_timeout,
+            End::BackendStalled => conf.send_timeout,
+            End::ClientStalled => location.core.send_timeout,
+            _ => 0,
+        };
+        let age = ngx_current_msec.wrapping_sub(tunnel.started) as u64;
+        let end = TunnelEnd {
+            end,
+            age_ms: age,
+            limit_ms: limit as u64,
+            client_silent_ms: silence(client).unwrap_or(age).min(age),
+            backend_silent_ms: silence(backend).unwrap_or(age).min(age),
+            peer: upstream.peer.name.as_ref().map(|name| bytes(*name)).unwrap_or_default(),
+            handler: facts::handler(conf),
+        };
+        if let Some(diagnosis) = diagnose_end(&end) {
+            journal::write(request, location, &diagnosis);
+        }
+    }
+}
+
+/// How long ago the last byte came over a connection, in milliseconds; the kernel knows it
+/// (tcp(7)). `None` for sockets that are not TCP.
+fn silence(connection: &ngx_connection_t) -> Option<u64> {
+    // SAFETY: the structure is plain data and as large as the kernel is told.
+    unsafe {
+        let mut info: libc::tcp_info = zeroed();
+        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+        let rc = libc::getsockopt(
+            connection.fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&mut info as *mut libc::tcp_info).cast(),
+            &mut length,
+        );
+        (rc == 0).then_some(u64::from(info.tcpi_last_data_recv))
     }
 }

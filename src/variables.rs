@@ -7,16 +7,20 @@ use ngx::ffi::{
     nginx_version, ngx_conf_t, ngx_http_add_variable, ngx_http_get_variable_pt, ngx_http_request_t,
     ngx_http_variable_value_t, ngx_int_t, ngx_str_t, ngx_uint_t, NGX_HTTP_VAR_NOCACHEABLE,
 };
+use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis, Facts};
 use websocket_guard_protocol::token::contains_token;
 
 use crate::conf::{LocationConf, Mode};
+use crate::facts;
 use crate::nginx::{evaluate, ngx_str, AllocationFailed};
 use crate::request::Request;
 use crate::upstreams;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
 /// never an upgrade.
-const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 3] = [
+const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 5] = [
+    (c"websocket_guard", Some(get::<Outcome>)),
+    (c"websocket_guard_reason", Some(get::<Reason>)),
     (c"websocket_guard_upgrade", Some(get::<Upgrade>)),
     (c"websocket_guard_connection", Some(get::<Connection>)),
     (c"websocket_guard_host", Some(get::<Host>)),
@@ -65,6 +69,48 @@ unsafe extern "C" fn get<V: Variable>(
     v.set_len(value.len as u32);
     v.data = value.data;
     Status::NGX_OK.into()
+}
+
+/// `$websocket_guard`: what became of the handshake.
+struct Outcome;
+
+impl Variable for Outcome {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let outcome = with_diagnosis(request, |facts, diagnosis| match diagnosis {
+            Some(diagnosis) => diagnosis.finding().slug(),
+            None if facts.status == 101 => "upgraded",
+            None => "",
+        });
+        // The names live as long as this library.
+        Some(outcome.map_or(ngx_str_t::empty(), |outcome| ngx_str_t {
+            len: outcome.len(),
+            data: outcome.as_ptr().cast_mut(),
+        }))
+    }
+}
+
+/// `$websocket_guard_reason`: the same as a sentence.
+struct Reason;
+
+impl Variable for Reason {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let reason = with_diagnosis(request, |_, diagnosis| diagnosis.map(|it| it.to_string()));
+        match reason.flatten() {
+            Some(reason) => request.copy(&reason),
+            None => Some(ngx_str_t::empty()),
+        }
+    }
+}
+
+/// Looks at a handshake that has got its answer; `None` for any other request.
+fn with_diagnosis<T>(
+    request: &Request,
+    look: impl FnOnce(&Facts, Option<Diagnosis>) -> T,
+) -> Option<T> {
+    let request = request.main();
+    let attempt = request.attempt()?;
+    let facts = facts::gather(&request, Some(attempt)).filter(|facts| facts.status != 0)?;
+    Some(look(&facts, diagnose(&facts)))
 }
 
 /// `$websocket_guard_upgrade`: the protocols that the request is to be upgraded to.

@@ -1,0 +1,247 @@
+//! What is remembered of a request that asks for an upgrade, or looks like a handshake.
+//!
+//! nginx looks up the handler of each request header in a table that is built for every
+//! configuration. The guard adds its own for Upgrade and Sec-WebSocket-Key, which creates an
+//! [`Attempt`] as the request's module context. All hooks then ask for nothing but this pointer,
+//! and a request without these headers pays no more.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use ngx::core::Status;
+use ngx::ffi::{
+    ngx_cacheline_size, ngx_conf_t, ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_hash_init,
+    ngx_hash_init_t, ngx_hash_key_lc, ngx_hash_key_t, ngx_http_core_loc_conf_t, ngx_http_header_t,
+    ngx_http_headers_in, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_palloc,
+    ngx_pool_cleanup_add, ngx_table_elt_t, ngx_uint_t,
+};
+use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
+use websocket_guard_protocol::diagnosis::{Asks, Failure, Gate, SwitchFault};
+
+use crate::conf::{Guard, LocationConf, MainConf};
+use crate::nginx::{array_of, ngx_str, AllocationFailed};
+use crate::request::Request;
+use crate::tunnel::Tunnel;
+
+/// What is remembered of one main request. It lives in the request's pool.
+#[derive(Default)]
+pub struct Attempt {
+    /// What the Upgrade header asked for and what the checks said, noted before anything changed.
+    pub checked: Cell<Option<Checked>>,
+    /// The location of the last preaccess phase.
+    candidate: Cell<Option<Location>>,
+    /// The location that created the last upstream, and that upstream.
+    proxied: Cell<Option<Location>>,
+    upstream: Cell<Option<NonNull<ngx_http_upstream_t>>>,
+    /// The status of auth_request's subrequest; 0 without one.
+    pub auth_status: Cell<u16>,
+    /// The URI of a subrequest that was answered with 101.
+    pub subrequest_101: Cell<Option<&'static [u8]>>,
+    /// Why the last try to reach the backend failed.
+    pub failure: Cell<Option<Failure<'static>>>,
+    /// nginx's own functions that were replaced to see that.
+    pub get_peer: Cell<ngx_event_get_peer_pt>,
+    pub free_peer: Cell<ngx_event_free_peer_pt>,
+    /// What is wrong with the backend's 101.
+    pub switch_fault: Cell<Option<SwitchFault<'static>>>,
+    /// Whether the request's diagnosis was written.
+    pub reported: Cell<bool>,
+    /// Set once the request is a tunnel.
+    pub tunnel: Cell<Option<Tunnel>>,
+}
+
+/// The client's request as it came.
+#[derive(Clone, Copy)]
+pub struct Checked {
+    pub asks: Asks,
+    /// The first Upgrade line.
+    pub upgrade: &'static [u8],
+    pub method: &'static [u8],
+    pub gate: Gate<'static>,
+}
+
+/// The configuration of one location.
+#[derive(Clone, Copy)]
+pub struct Location {
+    pub conf: &'static LocationConf,
+    pub core: &'static ngx_http_core_loc_conf_t,
+}
+
+impl Location {
+    pub fn of(request: &Request) -> Option<Self> {
+        Some(Self { conf: request.location()?, core: request.core_location()? })
+    }
+}
+
+impl Attempt {
+    /// Notes which location the request has come to, if it is about to run there.
+    pub fn enter(&self, request: &Request) {
+        self.note_upstream(request);
+        self.candidate.set(Location::of(request));
+    }
+
+    /// The location that passed the request on, or else the last that it came to. An internal
+    /// redirect (`error_page`) may since have changed it.
+    pub fn location(&self, request: &Request) -> Option<Location> {
+        self.note_upstream(request);
+        self.proxied.get().or(self.candidate.get())
+    }
+
+    /// Whether the request came as far as a location's preaccess phase.
+    pub fn reached_location(&self) -> bool {
+        self.candidate.get().is_some()
+    }
+
+    /// An upstream that was not there before belongs to the location that the request was in.
+    fn note_upstream(&self, request: &Request) {
+        let upstream = request.upstream();
+        if upstream != self.upstream.replace(upstream) {
+            self.proxied.set(self.candidate.get());
+        }
+    }
+}
+
+impl Request {
+    /// What is remembered of this main request.
+    pub fn attempt(&self) -> Option<&'static Attempt> {
+        let r = self.raw();
+        // SAFETY: the array has a place for each HTTP module; this module's holds null or an
+        // attempt.
+        let attempt = unsafe { (*r.ctx.add(Guard::module().ctx_index)).cast::<Attempt>().as_ref() };
+        if attempt.is_none() && r.internal() != 0 {
+            return self.find_attempt();
+        }
+        attempt
+    }
+
+    /// Finds the attempt again after an internal redirect, which clears the module contexts
+    /// (`ngx_http_internal_redirect`), and puts it back in its place.
+    fn find_attempt(&self) -> Option<&'static Attempt> {
+        // SAFETY: the cleanups of a live pool are a linked list, and the marker says what `data`
+        // is.
+        unsafe {
+            let mut cleanup = (*self.raw().pool).cleanup;
+            while let Some(entry) = cleanup.as_ref() {
+                if entry.handler.is_some_and(|handler| handler as usize == marker as usize) {
+                    *self.raw().ctx.add(Guard::module().ctx_index) = entry.data;
+                    return entry.data.cast::<Attempt>().as_ref();
+                }
+                cleanup = entry.next;
+            }
+        }
+        None
+    }
+
+    /// Starts to remember this main request; `None` if memory runs out.
+    pub fn start_attempt(&self) -> Option<&'static Attempt> {
+        if let Some(attempt) = self.attempt() {
+            return Some(attempt);
+        }
+        // SAFETY: the pool lives as long as the request, and the attempt with it.
+        unsafe {
+            let pool = self.raw().pool;
+            let cleanup = NonNull::new(ngx_pool_cleanup_add(pool, 0))?.as_ptr();
+            let attempt = NonNull::new(ngx_palloc(pool, size_of::<Attempt>()))?.cast::<Attempt>();
+            attempt.write(Attempt::default());
+            (*cleanup).handler = Some(marker);
+            (*cleanup).data = attempt.as_ptr().cast();
+            *self.raw().ctx.add(Guard::module().ctx_index) = attempt.as_ptr().cast();
+            Some(attempt.as_ref())
+        }
+    }
+}
+
+/// Marks the attempt among the cleanups of a request's pool; there is nothing to clean up.
+unsafe extern "C" fn marker(_: *mut c_void) {}
+
+/// Builds the table of request headers anew, with the guard's handler for those of a handshake
+/// (`ngx_http_init_headers_in_hash`).
+pub fn watch_headers(cf: &mut ngx_conf_t, main: &mut MainConf) -> Result<(), AllocationFailed> {
+    let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
+    let mut headers = known_headers();
+    for header in headers.iter_mut().filter(|header| header.name.as_bytes() == b"Upgrade") {
+        main.process_upgrade = header.handler.replace(upgrade_line);
+    }
+    headers.push(ngx_http_header_t {
+        name: ngx_str(c"Sec-WebSocket-Key"),
+        offset: 0,
+        handler: Some(key_line),
+    });
+    let headers = array_of(cf, headers.into_iter())?;
+
+    // SAFETY: the array lives as long as the hash, in the configuration's pool.
+    unsafe {
+        let headers = headers.as_ref();
+        let mut keys: Vec<ngx_hash_key_t> = (0..headers.nelts)
+            .map(|n| headers.elts.cast::<ngx_http_header_t>().add(n))
+            .map(|header| ngx_hash_key_t {
+                key: (*header).name,
+                key_hash: ngx_hash_key_lc((*header).name.data, (*header).name.len),
+                value: header.cast(),
+            })
+            .collect();
+        let mut hash = ngx_hash_init_t {
+            hash: &mut core.headers_in_hash,
+            key: Some(ngx_hash_key_lc),
+            max_size: 512,
+            bucket_size: 64usize.next_multiple_of(ngx_cacheline_size.max(1)),
+            name: c"headers_in_hash".as_ptr().cast_mut(),
+            pool: cf.pool,
+            temp_pool: ptr::null_mut(),
+        };
+        match ngx_hash_init(&mut hash, keys.as_mut_ptr(), keys.len()) {
+            0 => Ok(()),
+            _ => Err(AllocationFailed),
+        }
+    }
+}
+
+/// The request headers that nginx knows (`ngx_http_headers_in`).
+fn known_headers() -> Vec<ngx_http_header_t> {
+    let mut headers = Vec::new();
+    // SAFETY: the table ends with an entry without a name.
+    unsafe {
+        let mut header = ptr::addr_of!(ngx_http_headers_in).cast::<ngx_http_header_t>();
+        while !(*header).name.is_empty() {
+            headers.push(*header);
+            header = header.add(1);
+        }
+    }
+    headers
+}
+
+/// The handler of an Upgrade line: nginx's own, and the request is remembered.
+///
+/// # Safety
+/// Called by nginx with a live request and a line of its header.
+unsafe extern "C" fn upgrade_line(
+    r: *mut ngx_http_request_t,
+    line: *mut ngx_table_elt_t,
+    offset: ngx_uint_t,
+) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let main = Request::new(r).and_then(|request| request.main_conf());
+        match (key_line(r, line, offset), main.and_then(|main| main.process_upgrade)) {
+            (rc, Some(process)) if rc == Status::NGX_OK.into() => process(r, line, offset),
+            _ => Status::NGX_ERROR.into(),
+        }
+    }
+}
+
+/// The handler of a Sec-WebSocket-Key line: the request is remembered.
+///
+/// # Safety
+/// As for [`upgrade_line`].
+unsafe extern "C" fn key_line(
+    r: *mut ngx_http_request_t,
+    _line: *mut ngx_table_elt_t,
+    _offset: ngx_uint_t,
+) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller.
+    match unsafe { Request::new(r) }.and_then(|request| request.start_attempt()) {
+        Some(_) => Status::NGX_OK.into(),
+        None => Status::NGX_ERROR.into(),
+    }
+}

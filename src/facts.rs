@@ -1,0 +1,340 @@
+//! Gathers what nginx knows about a request, for the diagnosis.
+
+use ngx::ffi::{
+    ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
+    NGX_HTTP_SWITCHING_PROTOCOLS,
+};
+use websocket_guard_protocol::diagnosis::{
+    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, Mode, Place,
+    Reached, Sent, Upstream,
+};
+use websocket_guard_protocol::handshake::HttpVersion;
+
+use crate::attempt::{Attempt, Checked, Location};
+use crate::conf;
+use crate::gate;
+use crate::request::{bytes, http_version, Request};
+use crate::sent::SentRequest;
+
+/// `NGX_HTTP_LIMIT_REQ_REJECTED` (ngx_http_limit_req_module.c)
+const LIMIT_REQ_REJECTED: u32 = 3;
+
+/// `NGX_HTTP_LIMIT_CONN_REJECTED` (ngx_http_limit_conn_module.c)
+const LIMIT_CONN_REJECTED: u32 = 2;
+
+/// The facts about a main request that has got its answer.
+pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'static>> {
+    let r = request.raw();
+    let reached = attempt.is_some_and(Attempt::reached_location);
+    let location = match attempt.and_then(|attempt| attempt.location(request)) {
+        Some(location) => location,
+        None => Location::of(request)?,
+    };
+    let upstream = request.upstream().map(|upstream| {
+        // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
+        let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
+        describe_upstream(request, attempt, upstream)
+    });
+    let Checked { asks, upgrade, method, gate } = checked(request, attempt, location);
+    // SAFETY: header lines live as long as the request.
+    let redirect = unsafe { r.headers_out.location.as_ref() };
+    let status = status(request, attempt);
+
+    Some(Facts {
+        mode: mode(location.conf.mode()),
+        location: (reached || !location.core.name.is_empty()).then(|| place(location)),
+        marked_location: request
+            .server_conf()
+            .and_then(|server| server.guarded_location)
+            .map(bytes)
+            .filter(|name| *name != location.core.name.as_bytes()),
+        handler: match upstream.as_ref() {
+            Some((_, handler)) => *handler,
+            None if location.core.handler.is_none() => Handler::Static,
+            None => Handler::Other,
+        },
+        http_version: received_version(request),
+        method,
+        uri: bytes(r.unparsed_uri),
+        asks,
+        upgrade,
+        key: request.values(b"sec-websocket-key").next().is_some(),
+        origin: request.values(b"origin").next(),
+        subprotocols: request.values(b"sec-websocket-protocol").next(),
+        via: request.values(b"via").next(),
+        peer: bytes(request.connection().addr_text),
+        gate,
+        early: Early::infer(status, early_signs(request)),
+        status,
+        redirect: redirect.map(|line| bytes(line.value)),
+        limit: limit(request),
+        auth_status: attempt.map(|attempt| attempt.auth_status.get()).filter(|status| *status != 0),
+        subrequest_101: attempt.and_then(|attempt| attempt.subrequest_101.get()),
+        upstream: upstream.map(|(upstream, _)| upstream),
+    })
+}
+
+/// What served the request, by the name that each module gives its upstreams.
+pub fn handler(conf: &ngx_http_upstream_conf_t) -> Handler {
+    match conf.module.as_bytes() {
+        b"proxy" => Handler::Proxy,
+        b"uwsgi" => Handler::Uwsgi,
+        b"scgi" => Handler::Scgi,
+        b"fastcgi" => Handler::Fastcgi,
+        b"grpc" => Handler::Grpc,
+        b"memcached" => Handler::Memcached,
+        _ => Handler::Other,
+    }
+}
+
+/// A location and where it was opened.
+pub fn place(location: Location) -> Place<'static> {
+    Place {
+        name: bytes(location.core.name),
+        file: bytes(location.conf.file),
+        line: location.conf.line,
+    }
+}
+
+fn mode(mode: conf::Mode) -> Mode {
+    match mode {
+        conf::Mode::Off => Mode::Off,
+        conf::Mode::Check => Mode::Check,
+        conf::Mode::Auto => Mode::Auto,
+        conf::Mode::On => Mode::On,
+    }
+}
+
+/// What the client asked for, as it was noted before anything changed, or as it still is.
+fn checked(request: &Request, attempt: Option<&Attempt>, location: Location) -> Checked {
+    if let Some(checked) = attempt.and_then(|attempt| attempt.checked.get()) {
+        return checked;
+    }
+    if request.has_upgrade() {
+        return gate::check(request, location.conf);
+    }
+    Checked {
+        asks: Asks::Nothing,
+        upgrade: b"",
+        method: bytes(request.raw().method_name),
+        gate: Gate::Passed,
+    }
+}
+
+fn status(request: &Request, attempt: Option<&Attempt>) -> u16 {
+    let r = request.raw();
+    if attempt.is_some_and(|attempt| attempt.tunnel.get().is_some()) {
+        return NGX_HTTP_SWITCHING_PROTOCOLS as u16;
+    }
+    let status = if r.err_status != 0 { r.err_status } else { r.headers_out.status };
+    u16::try_from(status).unwrap_or(0)
+}
+
+/// The version that the client spoke. `r->http_version` does not tell it any more once a backend has
+/// answered without a status line (`ngx_http_proxy_process_status_line`).
+fn received_version(request: &Request) -> HttpVersion {
+    let r = request.raw();
+    match r.http_protocol.as_bytes() {
+        b"HTTP/1.0" => HttpVersion::Http10,
+        b"HTTP/1.1" => HttpVersion::Http11,
+        b"HTTP/2.0" => HttpVersion::Http2,
+        b"HTTP/3.0" => HttpVersion::Http3,
+        _ => http_version(r.http_version),
+    }
+}
+
+fn limit(request: &Request) -> Limit {
+    let r = request.main().raw();
+    if r.limit_req_status() == LIMIT_REQ_REJECTED {
+        Limit::Requests
+    } else if r.limit_conn_status() == LIMIT_CONN_REJECTED {
+        Limit::Connections
+    } else {
+        Limit::Passed
+    }
+}
+
+fn early_signs(request: &Request) -> EarlySigns {
+    let r = request.raw();
+    // SAFETY: a request has a client connection until it is freed.
+    let tls_listener =
+        unsafe { r.http_connection.as_ref() }.is_some_and(|connection| connection.ssl() != 0);
+    let (certificate_missing, certificate_rejected) = client_certificate(request);
+    EarlySigns {
+        no_phases: r.valid_location() == 0,
+        lingering_close: r.lingering_close() != 0,
+        tls_listener,
+        tls_connection: !request.connection().ssl.is_null(),
+        certificate_missing,
+        certificate_rejected,
+    }
+}
+
+/// Whether a client certificate was wanted and is missing, and whether it was not accepted
+/// (`ngx_http_process_request`).
+#[cfg(ngx_feature = "http_ssl")]
+fn client_certificate(request: &Request) -> (bool, bool) {
+    use ngx::ffi::ngx_ssl_get_client_verify;
+    use ngx::http::{HttpModuleServerConf, NgxHttpSslModule};
+
+    const VERIFY_ON: ngx_uint_t = 1;
+
+    let verify = NgxHttpSslModule::server_conf(request.raw()).map_or(0, |server| server.verify);
+    if verify == 0 || request.connection().ssl.is_null() {
+        return (false, false);
+    }
+    let mut result = ngx_str_t::empty();
+    // SAFETY: the connection speaks TLS, and its request's pool is live.
+    let rc = unsafe {
+        ngx_ssl_get_client_verify(request.raw().connection, request.raw().pool, &mut result)
+    };
+    if rc != 0 {
+        return (false, false);
+    }
+    let missing = result.as_bytes() == b"NONE";
+    (missing && verify == VERIFY_ON, result.as_bytes().starts_with(b"FAILED"))
+}
+
+#[cfg(not(ngx_feature = "http_ssl"))]
+fn client_certificate(_: &Request) -> (bool, bool) {
+    (false, false)
+}
+
+fn describe_upstream(
+    request: &Request,
+    attempt: Option<&Attempt>,
+    upstream: &'static ngx_http_upstream_t,
+) -> (Upstream<'static>, Handler) {
+    // SAFETY: whatever an upstream refers to lives as long as its request or its configuration.
+    let (conf, state, resolved, peer, redirect) = unsafe {
+        (
+            upstream.conf.as_ref(),
+            upstream.state.as_ref(),
+            upstream.resolved.as_ref(),
+            upstream.peer.name.as_ref(),
+            upstream.headers_in.location.as_ref(),
+        )
+    };
+    // SAFETY: the upstream is the request's.
+    let sent = unsafe { SentRequest::of(upstream) };
+    let handler = conf.map_or(Handler::Other, handler);
+    // SAFETY: as above.
+    let server = conf.and_then(|conf| unsafe { conf.upstream.as_ref() });
+    let reached =
+        state.map_or(Reached::Nothing, |state| reached(state.connect_time, state.header_time));
+    let described = Upstream {
+        peer: peer.map(|name| bytes(*name)).unwrap_or_default(),
+        name: match (resolved, server) {
+            (Some(resolved), _) => bytes(resolved.host),
+            (None, Some(server)) => bytes(server.host),
+            (None, None) => b"",
+        },
+        http_version: sent.map(SentRequest::http_version),
+        upgrade: as_sent(sent, b"upgrade"),
+        connection: as_sent(sent, b"connection"),
+        altered: conf.and_then(|conf| alteration(request, conf, sent)),
+        host: sent.and_then(|sent| sent.value(b"host")),
+        uri: sent.map(SentRequest::uri).unwrap_or_default(),
+        cached: is_cached(upstream),
+        reached,
+        status: state.map_or(0, |state| u16::try_from(state.status).unwrap_or(0)),
+        failure: failure(request, attempt, upstream),
+        redirect: redirect.map(|line| bytes(line.value)),
+        switch_fault: attempt.and_then(|attempt| attempt.switch_fault.get()),
+    };
+    (described, handler)
+}
+
+fn reached(connect_time: ngx_msec_t, header_time: ngx_msec_t) -> Reached {
+    const UNSET: ngx_msec_t = ngx_msec_t::MAX;
+    match (connect_time, header_time) {
+        (_, time) if time != UNSET => Reached::Header,
+        (time, _) if time != UNSET => Reached::Connection,
+        _ => Reached::Nothing,
+    }
+}
+
+fn as_sent(sent: Option<SentRequest>, name: &'static [u8]) -> Sent<'static> {
+    match sent.map(|sent| sent.value(name)) {
+        None => Sent::Unknown,
+        Some(None) => Sent::Nothing,
+        Some(Some(value)) => Sent::Value(value),
+    }
+}
+
+/// What of the handshake did not reach the backend as it came.
+fn alteration(
+    request: &Request,
+    conf: &ngx_http_upstream_conf_t,
+    sent: Option<SentRequest>,
+) -> Option<Alteration<'static>> {
+    if conf.pass_request_headers == 0 {
+        return Some(Alteration::HeadersOff);
+    }
+    let sent = sent?;
+    let lost = [&b"Sec-WebSocket-Key"[..], b"Sec-WebSocket-Version", b"Sec-WebSocket-Protocol"]
+        .into_iter()
+        .find(|name| request.values(name).next().is_some() && sent.value(name).is_none());
+    if let Some(name) = lost {
+        return Some(Alteration::Emptied(name));
+    }
+    (request.raw().method_name.as_bytes() == b"GET" && sent.method() != b"GET")
+        .then(|| Alteration::Method(sent.method()))
+}
+
+#[cfg(ngx_feature = "http_cache")]
+fn is_cached(upstream: &ngx_http_upstream_t) -> bool {
+    use ngx::ffi::{
+        NGX_HTTP_CACHE_HIT, NGX_HTTP_CACHE_REVALIDATED, NGX_HTTP_CACHE_STALE,
+        NGX_HTTP_CACHE_UPDATING,
+    };
+    [NGX_HTTP_CACHE_HIT, NGX_HTTP_CACHE_REVALIDATED, NGX_HTTP_CACHE_STALE, NGX_HTTP_CACHE_UPDATING]
+        .contains(&u32::from(upstream.cache_status()))
+}
+
+#[cfg(not(ngx_feature = "http_cache"))]
+fn is_cached(_: &ngx_http_upstream_t) -> bool {
+    false
+}
+
+fn failure(
+    request: &Request,
+    attempt: Option<&Attempt>,
+    upstream: &'static ngx_http_upstream_t,
+) -> Option<Failure<'static>> {
+    // SAFETY: what an upstream refers to lives as long as its request.
+    unsafe {
+        if request.raw().http_version == HTTP_09 {
+            // Without a status line nginx takes the answer for HTTP/0.9.
+            return Some(if starts_as_tls(upstream) {
+                Failure::SpeaksTls
+            } else {
+                Failure::NotHttp
+            });
+        }
+        if let Some(resolved) = upstream.resolved.as_ref() {
+            if upstream.peer.name.is_null() && resolved.sockaddr.is_null() && resolved.naddrs == 0 {
+                return Some(Failure::NotResolved(bytes(resolved.host)));
+            }
+        }
+    }
+    attempt.and_then(|attempt| attempt.failure.get())
+}
+
+/// `NGX_HTTP_VERSION_9`
+const HTTP_09: ngx_uint_t = 9;
+
+/// Whether the backend's answer begins with a TLS alert (RFC 8446 section 5.1).
+///
+/// # Safety
+/// `upstream` must be a live request's.
+unsafe fn starts_as_tls(upstream: &ngx_http_upstream_t) -> bool {
+    // SAFETY: the buffer stays until the request is freed.
+    unsafe {
+        let buffer = &upstream.buffer;
+        !buffer.start.is_null()
+            && buffer.end.offset_from(buffer.start) > 1
+            && *buffer.start == 0x15
+            && *buffer.start.add(1) == 0x03
+    }
+}

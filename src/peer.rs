@@ -1,0 +1,195 @@
+//! Why a backend was not reached.
+//!
+//! nginx forgets that before the request is logged. So each upstream's `peer.init` is replaced, when
+//! a configuration is read, by a function that calls the original and, for a handshake, puts
+//! itself between nginx and the balancer's `get` and `free`: there it sees the connection as it was
+//! left.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use ngx::core::Status;
+use ngx::ffi::{
+    ngx_connection_t, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_init_peer_pt,
+    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
+    ngx_peer_connection_t, ngx_uint_t,
+};
+use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
+use websocket_guard_protocol::diagnosis::{Failure, Waiting};
+
+use crate::attempt::Attempt;
+use crate::nginx::elements;
+use crate::request::{bytes, Request};
+
+type InitPeer =
+    unsafe extern "C" fn(*mut ngx_http_request_t, *mut ngx_http_upstream_srv_conf_t) -> ngx_int_t;
+
+/// How many different balancers can be watched.
+const MAX: usize = 8;
+
+/// The balancers' own functions. Entries are only ever added, since requests of an earlier
+/// configuration may still go through them.
+static mut ORIGINALS: [ngx_http_upstream_init_peer_pt; MAX] = [None; MAX];
+
+/// One function for each original, so that none has to be looked up when a request comes.
+const WATCHERS: [InitPeer; MAX] = [
+    init_peer::<0>,
+    init_peer::<1>,
+    init_peer::<2>,
+    init_peer::<3>,
+    init_peer::<4>,
+    init_peer::<5>,
+    init_peer::<6>,
+    init_peer::<7>,
+];
+
+/// Watches all upstreams of a configuration. One whose balancer is the ninth of its kind stays
+/// unwatched; its failures are then told by the status alone.
+///
+/// # Safety
+/// Must be called from `postconfiguration`, with all upstreams initialized.
+pub unsafe fn watch(cf: &ngx::ffi::ngx_conf_t) {
+    let Some(upstreams) = NgxHttpUpstreamModule::main_conf(cf) else { return };
+    // SAFETY: the array holds pointers to live upstreams; configurations are read by one thread.
+    unsafe {
+        for upstream in elements::<*mut ngx_http_upstream_srv_conf_t>(&upstreams.upstreams) {
+            let Some(upstream) = upstream.as_mut() else { continue };
+            if let Some(watcher) = upstream.peer.init.and_then(|init| watcher(init)) {
+                upstream.peer.init = Some(watcher);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Nothing else may use the table meanwhile.
+unsafe fn watcher(init: InitPeer) -> Option<InitPeer> {
+    // SAFETY: guaranteed by the caller.
+    let originals = unsafe { &mut *ptr::addr_of_mut!(ORIGINALS) };
+    let slot = originals
+        .iter_mut()
+        .zip(WATCHERS)
+        .find(|(original, _)| original.map_or(true, |original| original as usize == init as usize));
+    let (original, watcher) = slot?;
+    *original = Some(init);
+    Some(watcher)
+}
+
+/// # Safety
+/// Called by nginx with a live request and its upstream.
+unsafe extern "C" fn init_peer<const N: usize>(
+    r: *mut ngx_http_request_t,
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller; the table is complete before requests come.
+    unsafe {
+        let original = (*ptr::addr_of!(ORIGINALS)).get(N).copied().flatten();
+        let rc = original.map_or(Status::NGX_ERROR.into(), |init| init(r, upstream));
+        if rc == Status::NGX_OK.into() {
+            if let Some(request) = Request::new(r).filter(Request::is_main) {
+                if let (Some(attempt), Some(u)) = (request.attempt(), request.upstream()) {
+                    let peer = &mut (*u.as_ptr()).peer;
+                    attempt.get_peer.set(peer.get.replace(get_peer));
+                    attempt.free_peer.set(peer.free.replace(free_peer));
+                }
+            }
+        }
+        rc
+    }
+}
+
+/// # Safety
+/// Called by nginx for a request that `init_peer` saw.
+unsafe extern "C" fn get_peer(peer: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let Some((_, attempt)) = find(peer) else { return Status::NGX_ERROR.into() };
+        let rc = attempt.get_peer.get().map_or(Status::NGX_ERROR.into(), |get| get(peer, data));
+        attempt.failure.set((rc == Status::NGX_BUSY.into()).then_some(Failure::NoLivePeer));
+        rc
+    }
+}
+
+/// # Safety
+/// As for [`get_peer`].
+unsafe extern "C" fn free_peer(
+    peer: *mut ngx_peer_connection_t,
+    data: *mut c_void,
+    state: ngx_uint_t,
+) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let Some((request, attempt)) = find(peer) else { return };
+        if let Some(upstream) = request.upstream() {
+            attempt.failure.set(failure(upstream.as_ref(), (*peer).connection));
+        }
+        if let Some(free) = attempt.free_peer.get() {
+            free(peer, data, state);
+        }
+    }
+}
+
+/// The request that a peer connection belongs to, by way of its log.
+///
+/// # Safety
+/// `peer` must be that of a request which `init_peer` saw.
+unsafe fn find(peer: *mut ngx_peer_connection_t) -> Option<(Request, &'static Attempt)> {
+    // SAFETY: the upstream's log is the client connection's, whose data is an
+    // `ngx_http_log_ctx_t` (`ngx_http_init_connection`, `ngx_http_v2_create_stream`).
+    let request = unsafe {
+        let context = (*(*peer).log).data.cast::<ngx_http_log_ctx_t>().as_ref()?;
+        Request::new(context.request)?.main()
+    };
+    Some((request, request.attempt()?))
+}
+
+/// What the state of the connection tells, when nginx gives it up or is done with it.
+///
+/// # Safety
+/// `connection` must be null or the upstream's live connection.
+unsafe fn failure(
+    upstream: &ngx_http_upstream_t,
+    connection: *const ngx_connection_t,
+) -> Option<Failure<'static>> {
+    const UNSET: ngx_msec_t = ngx_msec_t::MAX;
+    // SAFETY: guaranteed by the caller; the state and the configuration belong to the upstream.
+    unsafe {
+        let (conf, state) = (upstream.conf.as_ref()?, upstream.state.as_ref()?);
+        let connected = state.connect_time != UNSET;
+        if state.header_time != UNSET {
+            return None;
+        }
+        let Some(connection) = connection.as_ref() else {
+            return Some(Failure::NotConnected(b""));
+        };
+        let (read, write) = (connection.read.as_ref()?, connection.write.as_ref()?);
+        if read.timedout() != 0 || write.timedout() != 0 {
+            let (waiting, limit) = if !connected {
+                (Waiting::Connect, conf.connect_timeout)
+            } else if upstream.request_body_sent() == 0 {
+                (Waiting::Send, conf.send_timeout)
+            } else {
+                (Waiting::Read, conf.read_timeout)
+            };
+            return Some(Failure::TimedOut(waiting, limit as u64));
+        }
+        #[cfg(ngx_feature = "ssl")]
+        if connection.ssl.as_ref().is_some_and(|ssl| ssl.handshaked() == 0) {
+            let sni = (conf.ssl_server_name != 0).then(|| bytes(upstream.ssl_name));
+            return Some(Failure::TlsHandshake { sni });
+        }
+        if !connected {
+            return Some(Failure::NotConnected(b""));
+        }
+        let buffer = &upstream.buffer;
+        if !buffer.start.is_null() && buffer.last == buffer.end {
+            Some(Failure::HeaderTooBig)
+        } else if read.error() != 0 || write.error() != 0 {
+            Some(Failure::Reset)
+        } else if read.eof() != 0 {
+            Some(Failure::Closed)
+        } else {
+            None
+        }
+    }
+}

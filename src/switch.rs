@@ -1,0 +1,93 @@
+//! The backend's 101 (RFC 6455 section 4.1): verified before a byte is tunnelled.
+
+use ngx::ffi::{ngx_http_clean_header, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_BAD_GATEWAY};
+use websocket_guard_protocol::diagnosis::SwitchFault;
+use websocket_guard_protocol::response::{Sent, Switch};
+use websocket_guard_protocol::token::Lines;
+
+use crate::journal;
+use crate::request::{header_values, Request};
+use crate::sent::SentRequest;
+use crate::tunnel;
+
+/// Called with the header of a 101, before it is sent to the client. `Err` holds the status that the
+/// client gets instead.
+///
+/// In a location that is not guarded the fault is only noted.
+pub fn verify(request: Request) -> Result<(), ngx_int_t> {
+    if !request.is_main() {
+        return Ok(());
+    }
+    let (Some(upstream), Some(conf)) = (request.upstream(), request.location()) else {
+        return Ok(());
+    };
+    // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
+    let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
+    let fault = fault(&request, upstream);
+    let guarded = conf.mode().applies();
+    if fault.is_some() || guarded || request.attempt().is_some() {
+        if let Some(attempt) = request.start_attempt() {
+            attempt.switch_fault.set(fault);
+        }
+    }
+
+    let fatal = match fault {
+        None => false,
+        Some(SwitchFault::Unsolicited) => true,
+        Some(SwitchFault::Wrong(fault)) => fault.is_fatal(),
+    };
+    if fatal && guarded {
+        // SAFETY: nothing of the response was sent yet.
+        unsafe { ngx_http_clean_header(request.as_ptr()) };
+        return Err(NGX_HTTP_BAD_GATEWAY as ngx_int_t);
+    }
+    if upstream.upgrade() != 0 {
+        tunnel::begin(request, conf);
+        if fault.is_some() {
+            // The tunnel may live long; the reason why the client closes it is told now.
+            journal::report(&request);
+        }
+    }
+    Ok(())
+}
+
+fn fault(
+    request: &Request,
+    upstream: &'static ngx_http_upstream_t,
+) -> Option<SwitchFault<'static>> {
+    if upstream.upgrade() == 0 {
+        return Some(SwitchFault::Unsolicited);
+    }
+    // SAFETY: the upstream is the request's.
+    match unsafe { SentRequest::of(upstream) } {
+        Some(sent) => {
+            if sent.value(b"upgrade").is_none() {
+                return Some(SwitchFault::Unsolicited);
+            }
+            compare(upstream, |name| sent.values(name))
+        }
+        // uwsgi and scgi pass the client's header on as it is.
+        None => compare(upstream, |name| request.values(name)),
+    }
+}
+
+fn compare<L: Lines<'static>>(
+    upstream: &'static ngx_http_upstream_t,
+    sent: impl Fn(&'static [u8]) -> L,
+) -> Option<SwitchFault<'static>> {
+    let answered = |name| header_values(&upstream.headers_in.headers, name);
+    let switch = Switch {
+        upgrade: answered(b"upgrade"),
+        connection: answered(b"connection"),
+        accept: answered(b"sec-websocket-accept"),
+        subprotocol: answered(b"sec-websocket-protocol"),
+        extensions: answered(b"sec-websocket-extensions"),
+    };
+    let sent = Sent {
+        upgrade: sent(b"upgrade").next().unwrap_or_default(),
+        key: sent(b"sec-websocket-key"),
+        subprotocols: sent(b"sec-websocket-protocol"),
+        extensions: sent(b"sec-websocket-extensions"),
+    };
+    switch.verify(&sent).err().map(SwitchFault::Wrong)
+}
