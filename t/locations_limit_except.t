@@ -108,6 +108,6 @@ like(raw_request("POST /own/page HTTP/1.1\r\nHost: localhost\r\nContent-Length: 
     qr/^backend: 8081$/m, 'POST, beside the block');
 like(http_get('/own/page'), qr/^backend: 8082$/m, 'plain request in the block');
 
-is(websocket(path => '/denied/ws')->status, 403, 'denied by the block');
-
 is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');
+
+is(websocket(path => '/denied/ws')->status, 403, 'denied by the block');

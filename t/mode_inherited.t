@@ -77,11 +77,8 @@ run_backend($t, 8081);
 $t->run();
 
 is(websocket(path => '/ws')->echo('hello'), 'hello', 'auto at http level');
-is(websocket(path => '/off/ws')->status, 200, 'off in a location under it');
-is(websocket(port => 8083, path => '/ws')->status, 200, 'off in a server under it');
-is(websocket(port => 8083, path => '/on/ws')->echo('hello'), 'hello', 'on in a location of that');
+is(websocket(port => 8083, path => '/on/ws')->echo('hello'), 'hello', 'on in a location of a server with off');
 is(websocket(port => 8084, path => '/ws')->echo('hello'), 'hello', 'on at server level');
-is(websocket(port => 8084, path => '/off/ws')->status, 200, 'off in a location under it');
 
 # "auto" from http, "on" from server.
 
@@ -89,3 +86,7 @@ ok(!streams('/'), 'auto buffers');
 ok(streams('/', port => 8084), 'on does not');
 
 is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');
+
+is(websocket(path => '/off/ws')->status, 200, 'off in a location under auto');
+is(websocket(port => 8083, path => '/ws')->status, 200, 'off in a server under auto');
+is(websocket(port => 8084, path => '/off/ws')->status, 200, 'off in a location under on');

@@ -1,0 +1,74 @@
+#!/usr/bin/perl
+
+# Reload after reload, with many guarded locations, and the master does not grow.
+
+use strict;
+use warnings;
+
+use Test::More;
+use Test::Nginx;
+use Test::WebSocketGuard;
+
+# AddressSanitizer keeps freed memory for a while; here it would hide what is not freed.
+$ENV{ASAN_OPTIONS} = join ':', $ENV{ASAN_OPTIONS} // (), 'quarantine_size_mb=0', 'thread_local_quarantine_size_kb=0';
+
+my $t = Test::Nginx->new()->has(qw/ http proxy /);
+
+my $locations = join '', map {<<"EOC"} 1 .. 1000;
+
+        location /$_/ {
+            websocket_guard          @{[$_ % 2 ? 'on' : 'auto']};
+            websocket_guard_timeout  ${_}m;
+            websocket_guard_upgrade  websocket protocol-$_;
+            proxy_set_header         X-Location $_;
+            proxy_cache_bypass       \$arg_$_;
+            proxy_pass               http://127.0.0.1:8081;
+        }
+EOC
+
+$t->write_file_expand('nginx.conf', <<'EOC' =~ s/%%LOCATIONS%%/$locations/r)->plan(8);
+
+%%TEST_GLOBALS%%
+
+daemon off;
+
+events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    server {
+        listen       127.0.0.1:8080;
+        server_name  localhost;
+
+        proxy_set_header  X-Server yes;
+%%LOCATIONS%%
+    }
+}
+EOC
+
+time_limit(200);
+run_backend($t, 8081);
+$t->run();
+
+is(websocket(path => '/1000/')->echo('hello'), 'hello', 'before');
+my $master = master_pid($t);
+
+is(reloads(3), 3, 'three reloads');
+my $before = rss_kib($master);
+is(reloads(10), 10, 'ten more');
+my $growth = rss_kib($master) - $before;
+
+note("the master has $before KiB, and grew by $growth KiB");
+cmp_ok($growth, '<', 512, 'the master has not grown');
+is(master_pid($t), $master, 'and is the same');
+
+is(websocket(path => '/1000/')->echo('hello'), 'hello', 'afterwards');
+is(websocket(path => '/999/')->echo('hello'), 'hello', 'in "on" too');
+is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');
+
+sub reloads {
+    my ($count) = @_;
+    return scalar grep { reload($t) } 1 .. $count;
+}
