@@ -123,7 +123,10 @@ impl Request {
         unsafe {
             let mut cleanup = (*self.raw().pool).cleanup;
             while let Some(entry) = cleanup.as_ref() {
-                if entry.handler.is_some_and(|handler| handler as usize == marker as usize) {
+                if entry
+                    .handler
+                    .is_some_and(|handler| handler as usize == marker as *const () as usize)
+                {
                     *self.raw().ctx.add(Guard::module().ctx_index) = entry.data;
                     return entry.data.cast::<Attempt>().as_ref();
                 }

@@ -289,7 +289,7 @@ fn is_cached(upstream: &ngx_http_upstream_t) -> bool {
         NGX_HTTP_CACHE_UPDATING,
     };
     [NGX_HTTP_CACHE_HIT, NGX_HTTP_CACHE_REVALIDATED, NGX_HTTP_CACHE_STALE, NGX_HTTP_CACHE_UPDATING]
-        .contains(&u32::from(upstream.cache_status()))
+        .contains(&upstream.cache_status())
 }
 
 #[cfg(not(ngx_feature = "http_cache"))]

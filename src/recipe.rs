@@ -52,6 +52,8 @@ pub struct Recipe {
     /// Whether the guard's values stand in the proxy modules' configurations of this location, so
     /// that the levels below would inherit them.
     written: bool,
+    /// The location's array of configurations; in a block that of the location around it.
+    pub loc_conf: Option<NonNull<*mut c_void>>,
     /// The limits of a tunnel, for each proxy module.
     pub tunnel_timeouts: [TunnelTimeouts; MODULES],
     /// The configuration that the location's tunnels go on with, where it differs.
@@ -130,6 +132,7 @@ pub unsafe fn merge(
                 Some(place(cf, Plain(plain))?)
             }
         };
+        conf.recipe.loc_conf = NonNull::new(loc_conf);
         if level == Level::Location {
             // SAFETY: `loc_conf` is this location's.
             unsafe { fill_in(cf, main, parent, conf, loc_conf, &own, &inherited)? };

@@ -1,5 +1,6 @@
 //! A request that a 101 has turned into a tunnel: its timeouts, and how it ended.
 
+use core::ffi::c_void;
 use core::mem::{size_of, zeroed};
 use core::ptr::NonNull;
 
@@ -49,8 +50,12 @@ pub unsafe fn prepare(
         let Some(module) = module else { continue };
         // SAFETY: the array has the module's configuration.
         let request = unsafe { module.upstream_conf(module.location_conf(location.loc_conf)) };
-        // SAFETY: the configuration is complete.
-        let (merged, proxied) = unsafe { (&*request, is_proxied(module, location, request)) };
+        // SAFETY: the configurations are complete.
+        let (merged, proxied) = unsafe {
+            let around = conf.recipe.loc_conf.map_or(location.loc_conf, NonNull::as_ptr);
+            let handles = handles(module, location.loc_conf) || handles(module, around);
+            (&*request, handles || !(*request).upstream.is_null())
+        };
         let same = merged.read_timeout == timeouts.read && merged.send_timeout == timeouts.send;
         if let (Some(request), true, false) = (NonNull::new(request), proxied, same) {
             let tunnel = ngx_http_upstream_conf_t {
@@ -64,24 +69,20 @@ pub unsafe fn prepare(
     Ok(())
 }
 
-/// Whether `module` passes the location's requests on.
+/// Whether the location's content handler is that of `module`, which tells of a `proxy_pass` with
+/// variables. A block without one of its own has that of the location around it.
 ///
 /// # Safety
-/// As for [`prepare`].
-unsafe fn is_proxied(
-    module: &ProxyModule,
-    location: GuardedLocation,
-    upstream: *const ngx_http_upstream_conf_t,
-) -> bool {
+/// `loc_conf` must be a location's array of configurations.
+unsafe fn handles(module: &ProxyModule, loc_conf: *mut *mut c_void) -> bool {
     // SAFETY: guaranteed by the caller.
-    unsafe {
-        let core = *location.loc_conf.add(NgxHttpCoreModule::module().ctx_index);
-        let handler = (*core.cast::<ngx_http_core_loc_conf_t>()).handler;
-        let same_handler = match (module.handler, handler) {
-            (Some(module), Some(location)) => module as usize == location as usize,
-            _ => false,
-        };
-        same_handler || !(*upstream).upstream.is_null()
+    let handler = unsafe {
+        let core = *loc_conf.add(NgxHttpCoreModule::module().ctx_index);
+        (*core.cast::<ngx_http_core_loc_conf_t>()).handler
+    };
+    match (module.handler, handler) {
+        (Some(module), Some(location)) => module as usize == location as usize,
+        _ => false,
     }
 }
 
