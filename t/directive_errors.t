@@ -9,7 +9,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(92);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(93);
 
 # Wrong directive, and what nginx says about it.
 
@@ -80,7 +80,7 @@ like($output, qr!^nginx: \[emerg\] invalid value "maybe" .* in \S+/guard\.conf:3
 
 # And where everything is right, there is no complaint.
 
-($code, $output) = nginx_test($t, conf(<<'EOC'));
+my $right = conf(<<'EOC');
     websocket_guard            ON;
     websocket_guard_timeout    "1h 30m";
     websocket_guard_upgrade    websocket foo/2 "bar";
@@ -94,8 +94,13 @@ like($output, qr!^nginx: \[emerg\] invalid value "maybe" .* in \S+/guard\.conf:3
         proxy_pass                 http://127.0.0.1:8081;
     }
 EOC
+($code, $output) = nginx_test($t, $right);
 is($code, 0, 'right values');
 unlike($output, qr{\[(?:warn|error|crit|alert|emerg)\]}, 'right values, no complaint');
+
+$t->write_file_expand('nginx.conf', "daemon off;\n$right");
+$t->run();
+is_deeply([guard_log($t, 'error')], [], 'nginx starts with them');
 
 # A configuration with this in a server.
 sub conf {
