@@ -12,7 +12,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy upstream_keepalive /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(40);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(43);
 
 %%TEST_GLOBALS%%
 
@@ -83,7 +83,8 @@ for my $path (qw{ /on/ /auto/ /unbuffered/ }) {
     is($client->request("GET ${path}size?1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")->body, 'x' x 1e6,
         "$path, a large answer");
     is(length($client->{in}), 0, "$path, and nothing more");
-    is(scalar(grep { $_->path =~ /^$path/ && defined $_->header('Upgrade') } requests_seen($t)), 0, "$path, no Upgrade");
+    is(websocket(path => "${path}ws")->echo('hello'), 'hello', "$path, a tunnel beside them");
+    is(scalar(grep { $_->path =~ /^${path}(?!ws)/ && defined $_->header('Upgrade') } requests_seen($t)), 0, "$path, no Upgrade");
 }
 
 is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');

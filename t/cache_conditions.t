@@ -47,11 +47,11 @@ http {
             proxy_cache_bypass  $http_x_unused $arg_own_fresh;
             proxy_no_cache      $arg_own_secret $http_x_unused;
             proxy_pass          http://127.0.0.1:8081;
-        }
 
-        location /own/off/ {
-            websocket_guard  off;
-            proxy_pass       http://127.0.0.1:8081;
+            location /own/off/ {
+                websocket_guard  off;
+                proxy_pass       http://127.0.0.1:8081;
+            }
         }
     }
 }
@@ -78,9 +78,9 @@ cached('/own/b', 'HIT', 'nor the other');
 
 cached('/own/off/a', 'MISS');
 cached('/own/off/a', 'HIT');
-cached('/own/off/a?fresh=1', 'BYPASS');
+cached('/own/off/a?own_fresh=1', 'BYPASS');
 is(websocket(path => '/own/off/a')->header('X-Cache'), 'HIT', 'off: a handshake is like any request');
-is(websocket(path => '/own/off/a?fresh=1')->header('X-Cache'), 'BYPASS', 'off: unless asked for');
+is(websocket(path => '/own/off/a?own_fresh=1')->header('X-Cache'), 'BYPASS', 'off: unless asked for');
 
 is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');
 

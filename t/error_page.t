@@ -11,7 +11,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(11);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(12);
 
 %%TEST_GLOBALS%%
 
@@ -66,4 +66,7 @@ for my $path (qw! /dead/ /refusing/ /static/ !) {
 
 my @fallback = grep { $_->is_upgrade && $_->header('X-Fallback') } requests_seen($t, 8081);
 is_deeply([map { $_->uri } @fallback], [qw! /dead/ /refusing/ /static/ !], 'through the named location');
+
+my ($refused) = grep { $_->uri eq '/status?503' } requests_seen($t, 8081);
+ok($refused && $refused->is_upgrade, 'what was refused was an upgrade');
 is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');

@@ -11,7 +11,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(5);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(7);
 
 %%TEST_GLOBALS%%
 
@@ -56,8 +56,10 @@ is(websocket(path => '/headers/ws')->status, 200, 'headers');
 my $seen = (requests_seen($t))[-1];
 is_deeply([$seen->header('Upgrade')], [], 'no Upgrade');
 is_deeply([$seen->header('Connection')], ['x-own'], 'own Connection');
+is($seen->version, 'HTTP/1.1', 'HTTP version from the guard');
 
 http_get('/version/page');
-is((requests_seen($t))[-1]->version, 'HTTP/1.0', 'HTTP version');
+is((requests_seen($t))[-1]->version, 'HTTP/1.0', 'own HTTP version');
 
 ok(!streams('/buffering/'), 'buffering');
+is(websocket(path => '/buffering/ws')->echo('hello'), 'hello', 'which disturbs no tunnel');

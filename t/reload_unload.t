@@ -37,7 +37,7 @@ http {
 }
 EOC
 
-$t->write_file_expand('nginx.conf', $conf)->plan(35);
+$t->write_file_expand('nginx.conf', $conf)->plan(39);
 my $with = $t->read_file('nginx.conf');
 
 # The line stands in TEST_GLOBALS.
@@ -48,6 +48,15 @@ run_backend($t, 8081);
 $t->run();
 my @tunnels = websocket();
 is($tunnels[0]->echo('hello'), 'hello', 'open');
+
+# Its directives cannot stay alone: such a configuration is refused.
+
+$t->write_file('nginx.conf', $with =~ s/load_module \S*websocket_guard\S*;//r);
+my $since = log_size($t);
+ok(!reload($t), 'reload without the line, but with the directive');
+ok(wait_log($t, qr/unknown directive "websocket_guard"/, 2, since => $since), 'is refused');
+is($tunnels[0]->echo('hello'), 'hello', 'open tunnel');
+is(websocket()->status, 101, 'and new ones');
 
 for my $round (1 .. 3) {
     $t->write_file('nginx.conf', $without);

@@ -15,7 +15,7 @@ my $t = Test::Nginx->new()->has(qw/ http proxy http_ssl http_v2 socket_ssl socke
 # "listen ... http2" is obsolete since 1.25.1.
 my ($http2, $listen) = $t->has_version('1.25.1') ? ('http2 on;', 'ssl') : ('', 'ssl http2');
 
-$t->write_file_expand('nginx.conf', <<'EOC' =~ s/%%HTTP2%%/$http2/r =~ s/%%LISTEN%%/$listen/r)->plan(11);
+$t->write_file_expand('nginx.conf', <<'EOC' =~ s/%%HTTP2%%/$http2/r =~ s/%%LISTEN%%/$listen/r)->plan(13);
 
 %%TEST_GLOBALS%%
 
@@ -54,6 +54,7 @@ $t->run();
 
 for my $path (qw! /on/ /auto/ !) {
     my $ws = websocket(path => $path, ssl => 1, alpn => ['http/1.1']);
+    is($ws->{socket}->alpn_selected, 'http/1.1', "$path: HTTP/1.1 is chosen");
     is($ws->echo('hello'), 'hello', "$path: echo");
     is($ws->echo_bytes(1 << 20), 1 << 20, "$path: 1 MiB");
 
