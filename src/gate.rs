@@ -5,8 +5,8 @@ use core::ptr::NonNull;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_http_request_t, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t, NGX_HTTP_BAD_REQUEST,
-    NGX_HTTP_FORBIDDEN,
+    ngx_hash_key_lc, ngx_http_request_t, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t,
+    NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN,
 };
 use websocket_guard_protocol::diagnosis::{Asks, Gate};
 use websocket_guard_protocol::handshake::{Action, Violation};
@@ -60,7 +60,7 @@ fn pass(request: Request) -> Result<(), ngx_int_t> {
     match action(conf, &checked) {
         Action::Forward => forward(request, conf),
         Action::PlainHttp => {
-            request.lines(b"upgrade").for_each(empty);
+            request.lines(b"upgrade").for_each(discard);
             request.forget_upgrade();
             Ok(())
         }
@@ -142,15 +142,24 @@ fn forward(request: Request, conf: &LocationConf) -> Result<(), ngx_int_t> {
             first.value = request.copy(&allowed).ok_or(Status::NGX_ERROR.0)?;
         }
     }
-    lines.for_each(empty);
+    lines.for_each(discard);
     Ok(())
 }
 
-/// Empties a header line of the request. Its name and hash stay: by the hash the proxy module finds
-/// the lines that it does not pass on (`ngx_http_proxy_create_request`).
-fn empty(mut line: NonNull<ngx_table_elt_t>) {
-    // SAFETY: the line belongs to a live request.
-    unsafe { line.as_mut() }.value = ngx_str_t::empty();
+/// Makes a header line one that goes to no backend and stands in no variable of its old name: an
+/// empty Keep-Alive, which the proxy module never passes on. (A hash of 0, which hides a line from
+/// the variables, would also hide it from the proxy module's list of what to leave out:
+/// `ngx_http_proxy_create_request`.)
+fn discard(mut line: NonNull<ngx_table_elt_t>) {
+    const NAME: ngx_str_t = ngx_str(c"keep-alive");
+    // SAFETY: the line belongs to a live request; a name is never written to.
+    unsafe {
+        let line = line.as_mut();
+        line.key = NAME;
+        line.lowcase_key = NAME.data;
+        line.hash = ngx_hash_key_lc(NAME.data, NAME.len);
+        line.value = ngx_str_t::empty();
+    }
 }
 
 /// Answers with 426 and what would be understood (RFC 6455 section 4.4, RFC 9110 section 15.5.22).

@@ -130,15 +130,18 @@ impl Request {
         }
     }
 
-    /// The host as the client asked for it, with its port: the Host header, else what nginx made of
-    /// the request line (`$host`).
+    /// The host as the client asked for it, with its port: the Host header, else what nginx takes
+    /// in its place (`$host`).
     pub fn host(&self) -> ngx_str_t {
         let headers = &self.raw().headers_in;
         // SAFETY: the header line lives as long as the request.
-        match unsafe { headers.host.as_ref() } {
-            Some(host) if !host.value.is_empty() => host.value,
-            _ => headers.server,
-        }
+        let asked = unsafe { headers.host.as_ref() }.map(|line| line.value);
+        let server = || NgxHttpCoreModule::server_conf(self.raw()).map(|server| server.server_name);
+        asked
+            .filter(|host| !host.is_empty())
+            .or(Some(headers.server).filter(|host| !host.is_empty()))
+            .or_else(server)
+            .unwrap_or_default()
     }
 
     /// The scheme that the client used. Behind a proxy that ends TLS it is known only if that proxy

@@ -23,7 +23,7 @@ our @EXPORT = qw/
     websocket raw_request handshake_request connection streams
     run_backend websocket_backend requests_seen
     make_certificate nginx_test conf_line
-    guard_log guard_lines log_size wait_log
+    guard_log guard_lines log_size wait_log outcome
     reload master_pid worker_pids rss_kib
     wait_until time_limit
 /;
@@ -176,6 +176,26 @@ sub guard_lines {
         push @lines, $options{raw} ? $line : "[$its] $message";
     }
     return @lines;
+}
+
+# What became of one handshake, as "502, [error] upgrade failed: ... [bad-accept]": the status that the
+# client got, then the guard's lines without what nginx adds to them; the status alone if there are none.
+# Options as for websocket; a sub may do the handshake instead, and whatever else belongs to it.
+sub outcome {
+    my ($t, @attempt) = @_;
+    my $attempt = ref $attempt[0] ? $attempt[0] : sub { websocket(@attempt) };
+    my $access_log = $t->testdir . '/access.log';
+    my ($since, $requests) = (log_size($t), -s $access_log || 0);
+
+    my $client = $attempt->();
+    my $status = $client->status;
+    $client->disconnect;
+
+    # nginx writes the access log when a request is done, after everything else about it.
+    wait_until(sub { (-s $access_log || 0) > $requests }, 10) or croak 'the request does not end';
+    my @lines = guard_log($t, undef, since => $since);
+    s/^(\[\w+\]) websocket_guard: (.* \[[\w-]+\])(?:, client: .*)?\z/$1 $2/ for @lines;
+    return join ', ', $status, @lines;
 }
 
 sub log_size { return -s $_[0]->testdir . '/error.log' || 0 }
@@ -420,6 +440,7 @@ What it received, as L<Test::WebSocketGuard::Head> requests.
 =head1 NGINX
 
 C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
+C<outcome($t, path => ..)> what the client and the log say about one handshake;
 C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<guard_lines($text, $level)> those in a text; C<log_size($t)> a mark
 for C<since>; C<wait_log($t, qr/../, $seconds, since)>; C<reload($t)>; C<master_pid($t)>, C<worker_pids($t, old)>, C<rss_kib($pid)>.
 
