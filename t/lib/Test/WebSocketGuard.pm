@@ -23,7 +23,7 @@ our @EXPORT = qw/
     websocket raw_request handshake_request connection streams
     run_backend websocket_backend requests_seen
     make_certificate nginx_test conf_line
-    guard_log guard_lines log_size wait_log outcome
+    guard_log guard_lines guard_findings log_size wait_log outcome
     reload master_pid worker_pids rss_kib
     wait_until time_limit
 /;
@@ -176,6 +176,12 @@ sub guard_lines {
         push @lines, $options{raw} ? $line : "[$its] $message";
     }
     return @lines;
+}
+
+# The names of the findings in error.log, of that level and worse, in their order.
+sub guard_findings {
+    my ($t, $level) = @_;
+    return map { / \[([\w-]+)\](?: in |, client: |$)/ ? $1 : $_ } guard_log($t, $level);
 }
 
 # What became of one handshake, as "502, [error] upgrade failed: ... [bad-accept]": the status that the
@@ -441,7 +447,8 @@ What it received, as L<Test::WebSocketGuard::Head> requests.
 
 C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
 C<outcome($t, path => ..)> what the client and the log say about one handshake;
-C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<guard_lines($text, $level)> those in a text; C<log_size($t)> a mark
+C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<guard_lines($text, $level)> those in a text;
+C<guard_findings($t, $level)> the names of the findings; C<log_size($t)> a mark
 for C<since>; C<wait_log($t, qr/../, $seconds, since)>; C<reload($t)>; C<master_pid($t)>, C<worker_pids($t, old)>, C<rss_kib($pid)>.
 
 =head1 TIME
