@@ -94,6 +94,6 @@ for my $mode (qw/ auto on /) {
 websocket(path => '/auto/?key=open')->close;
 is(get('/auto/?key=open')->header('X-Cache'), 'MISS', 'nor is a 101');
 
-is(join(' ', guard_findings($t, 'error')), 'cached-response backend-auth backend-auth', 'nothing but what failed');
+is(join(' ', guard_findings($t, 'error', count => 3)), 'cached-response backend-auth backend-auth', 'nothing but what failed');
 
 sub get { return raw_request("GET $_[0] HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") }

@@ -103,4 +103,4 @@ ok(reload($t), 'reload');
 is(websocket(path => '/mode/')->echo('hello'), 'hello', 'the first settings again');
 ok($old{$_}->close, "$_: closed") for sort keys %old;
 ok(wait_until(sub { !worker_pids($t, old => 1) }), 'the old workers are gone');
-is(join(' ', guard_findings($t, 'error')), 'tunnel-idle wrong-location wrong-location', 'nothing but what failed');
+is(join(' ', guard_findings($t, 'error', count => 3)), 'tunnel-idle wrong-location wrong-location', 'nothing but what failed');

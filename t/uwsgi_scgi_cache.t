@@ -113,4 +113,4 @@ for my $case (['uwsgi', 8080], ['scgi', 8090]) {
     is($cache->('/auto/?key=a'), 'HIT', "$protocol: the page is still in the cache");
 }
 
-is(join(' ', guard_findings($t, 'error')), 'backend-auth backend-auth backend-auth backend-auth', 'nothing but what failed');
+is(join(' ', guard_findings($t, 'error', count => 4)), 'backend-auth backend-auth backend-auth backend-auth', 'nothing but what failed');

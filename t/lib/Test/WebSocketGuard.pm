@@ -178,9 +178,11 @@ sub guard_lines {
     return @lines;
 }
 
-# The names of the findings in error.log, of that level and worse, in their order.
+# The names of the findings in error.log, of that level and worse, in their order. nginx writes them
+# when a request is done, maybe after the client has its answer: count => N waits for so many.
 sub guard_findings {
-    my ($t, $level) = @_;
+    my ($t, $level, %options) = @_;
+    wait_until(sub { guard_log($t, $level) >= ($options{count} // 0) }, 5);
     return map { / \[([\w-]+)\](?: in |, client: |$)/ ? $1 : $_ } guard_log($t, $level);
 }
 
@@ -448,7 +450,7 @@ What it received, as L<Test::WebSocketGuard::Head> requests.
 C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
 C<outcome($t, path => ..)> what the client and the log say about one handshake;
 C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<guard_lines($text, $level)> those in a text;
-C<guard_findings($t, $level)> the names of the findings; C<log_size($t)> a mark
+C<guard_findings($t, $level, count)> the names of the findings; C<log_size($t)> a mark
 for C<since>; C<wait_log($t, qr/../, $seconds, since)>; C<reload($t)>; C<master_pid($t)>, C<worker_pids($t, old)>, C<rss_kib($pid)>.
 
 =head1 TIME
