@@ -22,7 +22,7 @@ use Time::HiRes qw/ sleep time /;
 our @EXPORT = qw/
     websocket raw_request handshake_request connection streams
     run_backend websocket_backend requests_seen
-    make_certificate nginx_test conf_line
+    make_certificate nginx_test conf_line place_of
     guard_log guard_lines guard_findings log_size wait_log outcome
     reload master_pid worker_pids rss_kib
     wait_until time_limit
@@ -136,6 +136,13 @@ sub conf_line {
         return $number if $line =~ $pattern;
     }
     croak "no line of $name matches $pattern";
+}
+
+# How the guard's lines name a location.
+sub place_of {
+    my ($t, $name) = @_;
+    my $line = conf_line($t, qr/^\s*location (?:\S+ )?\Q$name\E \{/);
+    return qq{location "$name" (${\ $t->testdir}/nginx.conf:$line)};
 }
 
 sub _output {
@@ -448,6 +455,7 @@ What it received, as L<Test::WebSocketGuard::Head> requests.
 =head1 NGINX
 
 C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
+C<place_of($t, '/ws/')> how the guard's lines name that location;
 C<outcome($t, path => ..)> what the client and the log say about one handshake;
 C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<guard_lines($text, $level)> those in a text;
 C<guard_findings($t, $level, count)> the names of the findings; C<log_size($t)> a mark
