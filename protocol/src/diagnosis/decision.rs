@@ -139,7 +139,8 @@ fn nginx(facts: &Facts) -> Option<Finding> {
             _ => Finding::AccessCheckFailed,
         });
     }
-    if facts.status == 499 {
+    // A client that leaves because it does not like the backend's answer is not the cause.
+    if facts.status == 499 && !facts.upstream.is_some_and(|u| u.reached == Reached::Header) {
         return Some(Finding::ClientGone);
     }
     match facts.upstream {

@@ -106,7 +106,7 @@ pub struct Upstream<'a> {
 /// A location and where it was opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// `clcf->name`.
+    /// `clcf->name`; empty for the server itself.
     pub name: &'a [u8],
     /// The file of its opening line.
     pub file: &'a [u8],
@@ -415,6 +415,11 @@ impl Handler {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { name, file, line } = self;
-        write!(f, "location \"{}\" ({}:{line})", Escaped(name), Escaped(file))
+        if name.is_empty() {
+            f.write_str("the server")?;
+        } else {
+            write!(f, "location \"{}\"", Escaped(name))?;
+        }
+        write!(f, " ({}:{line})", Escaped(file))
     }
 }

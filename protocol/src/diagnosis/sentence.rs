@@ -460,10 +460,10 @@ struct Backend<'a>(&'a Upstream<'a>);
 impl fmt::Display for Backend<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self(upstream) = self;
-        if upstream.peer.is_empty() {
-            write!(f, "backend \"{}\"", Escaped(upstream.name))
-        } else {
-            write!(f, "backend {}", Escaped(upstream.peer))
+        match (upstream.peer, upstream.name) {
+            (b"", b"") => f.write_str("the backend"),
+            (b"", name) => write!(f, "backend \"{}\"", Escaped(name)),
+            (peer, _) => write!(f, "backend {}", Escaped(peer)),
         }
     }
 }

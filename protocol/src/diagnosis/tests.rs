@@ -491,6 +491,7 @@ fn the_first_thing_that_is_wrong_is_the_cause() {
         marked_location: Some(b"/ws/"),
         status: 499,
         ..upstream(403, |u| {
+            u.reached = Reached::Connection;
             u.upgrade = Sent::Nothing;
             u.altered = Some(Alteration::HeadersOff);
             u.failure = Some(Failure::SpeaksTls);
@@ -514,6 +515,8 @@ fn the_first_thing_that_is_wrong_is_the_cause() {
     mend(&mut facts, |u| u.altered = None);
     assert_eq!(finding(&facts), Some(Finding::BackendTls));
     mend(&mut facts, |u| u.failure = None);
+    assert_eq!(finding(&facts), Some(Finding::BackendClosed));
+    mend(&mut facts, |u| u.reached = Reached::Header);
     assert_eq!(finding(&facts), Some(Finding::BackendOrigin));
     mend(&mut facts, |u| u.host = None);
     assert_eq!(finding(&facts), Some(Finding::BackendAuth));
@@ -589,6 +592,9 @@ fn answers_of_the_backend() {
         // proxy_intercept_errors with error_page: the cause is still the backend's answer.
         let intercepted = answered(status).clone_with_status(200);
         assert_eq!(finding(&intercepted), Some(expected), "{status}");
+        // The client closes the connection before it has all of the answer.
+        let left = answered(status).clone_with_status(499);
+        assert_eq!(finding(&left), Some(expected), "{status}");
     }
 }
 
@@ -673,6 +679,17 @@ fn other_wordings() {
     check(
         Facts { location: None, ..by_nginx(400) },
         "the server (no location) answered 400 itself, no backend was asked; ",
+    );
+    check(
+        Facts { location: Some(Place { name: b"", ..CHAT }), ..by_nginx(400) },
+        "failed: the server (conf/nginx.conf:31) answered 400 itself, no backend was asked; ",
+    );
+    check(
+        upstream(500, |u| {
+            u.reached = Reached::Nothing;
+            (u.peer, u.name) = (b"", b"");
+        }),
+        "failed: no connection to the backend; ",
     );
     check(
         upstream(400, |u| u.altered = Some(Alteration::Emptied(b"Sec-WebSocket-Key"))),
