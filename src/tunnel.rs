@@ -121,7 +121,9 @@ pub fn begin(request: Request, conf: &LocationConf) {
 unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     // SAFETY: guaranteed by the caller.
     let Some(request) = (unsafe { Request::new(r) }) else { return };
-    let Some(tunnel) = request.attempt().and_then(|attempt| attempt.tunnel.get()) else { return };
+    let Some(tunnel) = request.find_attempt().and_then(|attempt| attempt.tunnel.get()) else {
+        return;
+    };
     report_end(&request, &tunnel, rc);
     if let Some(finalize) = tunnel.finalize {
         // SAFETY: guaranteed by the caller.
