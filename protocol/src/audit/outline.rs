@@ -11,7 +11,11 @@ pub struct Outline<'s, 'a> {
     nesting: Vec<Nesting>,
     /// Whether every location is marked, so that an internal redirect finds another marked one.
     pub all_marked: bool,
+    /// The regex locations of each level, in their order.
+    regexes: HashMap<Option<usize>, Vec<usize>>,
     index: OnceCell<Index<'a>>,
+    /// The location that serves each URI of a subrequest.
+    subrequests: HashMap<&'a [u8], Option<usize>>,
     subrequest_targets: HashSet<usize>,
 }
 
@@ -40,9 +44,16 @@ impl<'s, 'a> Outline<'s, 'a> {
             locations,
             nesting: vec![Nesting::default(); locations.len()],
             all_marked,
+            regexes: HashMap::new(),
             index: OnceCell::new(),
+            subrequests: HashMap::new(),
             subrequest_targets: HashSet::new(),
         };
+        for (i, location) in locations.iter().enumerate() {
+            if let LocationKind::Regex(_) = location.kind {
+                outline.regexes.entry(outline.parent(i)).or_default().push(i);
+            }
+        }
         for (i, location) in locations.iter().enumerate().rev() {
             let carries = outline.carries(i);
             let Some(around) = outline.parent(i).and_then(|p| outline.nesting.get_mut(p)) else {
@@ -56,11 +67,12 @@ impl<'s, 'a> Outline<'s, 'a> {
                 }
             }
         }
-        let mut asked = HashMap::new();
+        let mut subrequests = HashMap::new();
         for subrequest in locations.iter().flat_map(|location| location.subrequests) {
-            asked.entry(subrequest.uri).or_insert_with(|| outline.serving(subrequest.uri));
+            subrequests.entry(subrequest.uri).or_insert_with(|| outline.serving(subrequest.uri));
         }
-        outline.subrequest_targets = asked.into_values().flatten().collect();
+        outline.subrequest_targets = subrequests.values().copied().flatten().collect();
+        outline.subrequests = subrequests;
         outline
     }
 
@@ -89,6 +101,11 @@ impl<'s, 'a> Outline<'s, 'a> {
         self.nesting.get(index).is_some_and(|nesting| nesting.carries())
     }
 
+    /// The location that serves a subrequest of one of the locations.
+    pub fn subrequest_target(&self, uri: &[u8]) -> Option<usize> {
+        self.subrequests.get(uri).copied().flatten()
+    }
+
     /// Whether a location serves the subrequests of another one.
     pub fn serves_subrequests(&self, index: usize) -> bool {
         self.subrequest_targets.contains(&index)
@@ -100,7 +117,7 @@ impl<'s, 'a> Outline<'s, 'a> {
     }
 
     /// The location that serves a URI (`ngx_http_core_find_location`).
-    pub fn serving(&self, uri: &[u8]) -> Option<usize> {
+    fn serving(&self, uri: &[u8]) -> Option<usize> {
         self.find(None, uri).map(Found::index)
     }
 
@@ -149,7 +166,7 @@ impl<'s, 'a> Outline<'s, 'a> {
     }
 
     fn matching_regex(&self, level: Option<usize>, uri: &[u8]) -> Option<usize> {
-        let regexes = self.index().regexes.get(&level)?;
+        let regexes = self.regexes.get(&level)?;
         regexes.iter().copied().find(|&i| match self.get(i) {
             Some(Location { kind: LocationKind::Regex(pattern), .. }) => pattern.matches(uri),
             _ => false,
@@ -168,11 +185,10 @@ impl<'s, 'a> Outline<'s, 'a> {
                     LocationKind::Prefix | LocationKind::PrefixNoRegex => {
                         index.prefix.entry((level, location.name)).or_insert(i);
                     }
-                    LocationKind::Regex(_) => index.regexes.entry(level).or_default().push(i),
                     LocationKind::Named => {
                         index.named.entry(location.name).or_insert(i);
                     }
-                    LocationKind::If => {}
+                    LocationKind::Regex(_) | LocationKind::If => {}
                 }
             }
             index
@@ -186,7 +202,6 @@ impl<'s, 'a> Outline<'s, 'a> {
 struct Index<'a> {
     exact: HashMap<(Option<usize>, &'a [u8]), usize>,
     prefix: HashMap<(Option<usize>, &'a [u8]), usize>,
-    regexes: HashMap<Option<usize>, Vec<usize>>,
     named: HashMap<&'a [u8], usize>,
 }
 

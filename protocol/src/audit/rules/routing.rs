@@ -8,7 +8,9 @@ use super::{headers, Context};
 
 pub fn no_proxy<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
     let location = context.location;
-    let goes_elsewhere = location.fallback.is_some() || location.rewrite_last.is_some();
+    let goes_elsewhere = location.fallback.is_some()
+        || location.rewrite_last.is_some()
+        || location.answer.is_some_and(|answer| answer.handled);
     if goes_elsewhere || context.outline.carries(context.index) {
         return None;
     }
@@ -91,7 +93,7 @@ pub fn regex_shadowed<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Option<
 pub fn subrequest_upgrade<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Option<Problem<'a>> {
     let outline = context.outline;
     let (subrequest, target) = context.location.subrequests.iter().find_map(|subrequest| {
-        let target = outline.get(outline.serving(subrequest.uri)?)?;
+        let target = outline.get(outline.subrequest_target(subrequest.uri)?)?;
         match &target.content {
             Content::Proxied(proxied) if headers::forwards_upgrade(proxied) => {
                 Some((subrequest, target))
@@ -167,7 +169,7 @@ mod tests {
         assert!(names(&[files("/")]).is_empty());
         assert!(names(&[Location { content: Content::Unknown, ..on("/") }]).is_empty());
         let handled = Some(Answer { status: 418, handled: true, place: None });
-        assert!(names(&[Location { answer: handled, ..marked(files("/")) }]).len() == 1);
+        assert!(names(&[Location { answer: handled, ..marked(files("/")) }]).is_empty());
         assert!(names(&[Location { answer: handled, ..on("/") }]).is_empty());
         let fallback = Some(Fallback { name: b"@app", place: None });
         assert!(names(&[Location { fallback, ..marked(files("/")) }]).is_empty());

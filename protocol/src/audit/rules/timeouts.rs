@@ -30,16 +30,19 @@ pub fn short_read_timeout<'a>(
         Milliseconds(timeout.value)
     ))
     .at(timeout.origin);
-    Some(if context.is_guarded() {
-        problem.fix(format!(
+    Some(problem.fix(match (context.is_guarded(), timeout.origin) {
+        (true, _) => format!(
             "remove the {prefix}_read_timeout or add \"websocket_guard_timeout 1h;\", or have the \
              application send pings more often"
-        ))
-    } else {
-        problem.fix(format!(
-            "add \"websocket_guard on;\" to the location, or \"{prefix}_read_timeout 1h;\""
-        ))
-    })
+        ),
+        // It would win over the guard.
+        (false, Origin::Here(_)) => format!(
+            "set \"{prefix}_read_timeout 1h;\", or put \"websocket_guard on;\" in its place"
+        ),
+        (false, _) => {
+            format!("add \"websocket_guard on;\" to the location, or \"{prefix}_read_timeout 1h;\"")
+        }
+    }))
 }
 
 pub fn low_send_timeout<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Option<Problem<'a>> {
@@ -74,6 +77,8 @@ mod tests {
               \"websocket_guard_timeout 1h;\", or have the application send pings more often \
               [short-read-timeout] in nginx.conf:33"]
         );
+        let by_hand_too = edit(by_hand("/chat"), |p| p.read_timeout = here(30_000, 33));
+        assert!(lines(by_hand_too)[0].contains("or put \"websocket_guard on;\" in its place"));
         // One directive, one report.
         let inherited = edit(by_hand("/a"), |p| p.read_timeout = above(30_000, 3));
         let more = edit(by_hand("/b"), |p| p.read_timeout = above(30_000, 3));
