@@ -9,7 +9,7 @@
 //!   is nested in what.
 //!
 //! To add a rule: add its finding to the [catalogue](crate::catalogue), write a function that
-//! returns a [`Problem`](problem::Problem) into the file under `rules/` that it belongs to, with its
+//! returns a `Problem` into the file under `rules/` that it belongs to, with its
 //! tests, and name it in the table in `rules.rs`.
 //!
 //! A rule never guesses. What the model does not know is `None` there, and then the rule is silent: a
@@ -268,6 +268,25 @@ mod tests {
             assert!(names(&[broken]).contains(&name));
             assert!(!names(&[ignoring]).contains(&name));
         }
+    }
+
+    #[test]
+    fn one_cause_is_one_finding() {
+        let mut broken = edit(on("/"), |proxied| {
+            proxied.headers = own(&[("Connection", "close"), ("Sec-WebSocket-Key", "")]);
+            proxied.http_version = here(HttpVersion::Http2, 30);
+        });
+        broken.send_timeout = here(1, 31);
+        assert!(names(&[broken]).len() > 4);
+        let answering = |status| {
+            let answer = Some(Answer { status, handled: false, place: None });
+            names(&[Location { answer, ..broken }])
+        };
+        assert_eq!(answering(404), ["no-proxy"]);
+        assert_eq!(answering(301), ["redirect-in-location"]);
+        let fallback = Some(Fallback { name: b"@app", place: None });
+        let app = Location { kind: LocationKind::Named, ..location("@app") };
+        assert_eq!(names(&[Location { fallback, ..broken }, app]), ["tryfiles-fallback"]);
     }
 
     #[test]
