@@ -5,7 +5,8 @@ use core::ffi::CStr;
 use ngx::core::Status;
 use ngx::ffi::{
     nginx_version, ngx_conf_t, ngx_http_add_variable, ngx_http_get_variable_pt, ngx_http_request_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_str_t, ngx_uint_t, NGX_HTTP_VAR_NOCACHEABLE,
+    ngx_http_variable_s, ngx_http_variable_value_t, ngx_int_t, ngx_str_t, ngx_uint_t,
+    NGX_HTTP_VAR_NOCACHEABLE,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis, Facts};
