@@ -4,9 +4,9 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_header_handler_pt, ngx_http_upstream_init_pt,
-    ngx_module_t, ngx_msec_t, ngx_str_t, NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_DEBUG, NGX_LOG_EMERG,
-    NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN,
+    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_srv_conf_t, ngx_http_header_handler_pt,
+    ngx_http_upstream_init_pt, ngx_module_t, ngx_msec_t, ngx_str_t, NGX_LOG_ALERT, NGX_LOG_CRIT,
+    NGX_LOG_DEBUG, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN,
 };
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
@@ -116,16 +116,27 @@ pub struct MainConf {
     pub no_headers: HeaderList,
     /// The same for the conditions of the cache.
     pub no_conditions: ConditionList,
-    /// The guarded locations, and the blocks in them.
-    pub guarded: Vec<GuardedLocation>,
+    /// The number of configurations of locations that were created.
+    pub created: u32,
+    /// All levels below `http {}`, one above those in it; empty once the configuration is complete.
+    pub levels: Vec<MergedLevel>,
+    /// Whether there is anything to audit.
+    pub audited: bool,
+    /// What the audit found, until it is in the configured error log.
+    pub reports: Vec<crate::delivery::Line>,
 }
 
-/// A location that the recipe was applied to.
+/// A level that was merged.
 #[derive(Clone, Copy)]
-pub struct GuardedLocation {
+pub struct MergedLevel {
+    pub level: Level,
     pub conf: NonNull<LocationConf>,
-    /// The location's array of configurations, one for each HTTP module.
+    /// The configuration of the level above.
+    pub parent: *const LocationConf,
+    /// The level's array of configurations, one for each HTTP module.
     pub loc_conf: *mut *mut c_void,
+    /// The server that it is, or stands in.
+    pub server: *const ngx_http_core_srv_conf_t,
 }
 
 impl Default for MainConf {
@@ -138,7 +149,10 @@ impl Default for MainConf {
             realip: None,
             no_headers: HeaderList::new(ptr::null_mut()),
             no_conditions: ConditionList::new(ptr::null_mut()),
-            guarded: Vec::new(),
+            created: 0,
+            levels: Vec::new(),
+            audited: false,
+            reports: Vec::new(),
         }
     }
 }
@@ -169,9 +183,14 @@ pub struct LocationConf {
     pub log: Option<LogLevel>,
     /// `websocket_guard_ignore`
     pub ignore: Option<FindingSet>,
-    /// Where the location was opened.
-    pub file: ngx_str_t,
-    pub line: u32,
+    /// The line that opens the level.
+    pub opened: Opening,
+    /// The one that opens the location, which for a block is the location around it.
+    pub location_opened: Opening,
+    /// Its number among the configurations of locations, in the order of the text.
+    pub number: u32,
+    /// Whether `websocket_guard` stands in the location itself.
+    pub marked: bool,
     /// What the guard made of the location's settings.
     pub recipe: Recipe,
 }
@@ -182,6 +201,7 @@ impl LocationConf {
     /// `websocket_guard_timeout` is not among it: where it was set decides about what it beats,
     /// so the recipe settles it.
     pub fn inherit(&mut self, parent: &LocationConf) {
+        self.marked = self.mode.is_some();
         self.mode = self.mode.or(parent.mode);
         self.protocols = self.protocols.or(parent.protocols);
         self.forwarded = self.forwarded.or(parent.forwarded);
@@ -222,6 +242,13 @@ impl LocationConf {
     pub fn forwarded(&self) -> bool {
         self.forwarded.unwrap_or(false)
     }
+}
+
+/// A line that ends with a `{`.
+#[derive(Clone, Copy, Default)]
+pub struct Opening {
+    pub file: ngx_str_t,
+    pub line: u32,
 }
 
 /// What kind of level is being merged (`ngx_http_merge_servers`, `ngx_http_merge_locations`).

@@ -91,8 +91,8 @@ pub fn handler(conf: &ngx_http_upstream_conf_t) -> Handler {
 pub fn place(location: Location) -> Place<'static> {
     Place {
         name: bytes(location.core.name),
-        file: bytes(location.conf.file),
-        line: location.conf.line,
+        file: bytes(location.conf.location_opened.file),
+        line: location.conf.location_opened.line,
     }
 }
 

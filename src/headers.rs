@@ -43,6 +43,11 @@ impl HeaderList {
         unsafe { elements(self.source) }
     }
 
+    /// Whether it is part of a WebSocket recipe that was written by hand.
+    pub fn forwards_upgrade(&self) -> bool {
+        self.entries().iter().any(|entry| same_header(entry, &UPGRADE) && !entry.value.is_empty())
+    }
+
     /// The list as nginx would have had it, never unset.
     pub fn plain(&self, cf: &ngx_conf_t) -> Result<NonNull<ngx_array_t>, AllocationFailed> {
         match NonNull::new(self.source) {

@@ -10,8 +10,10 @@ use core::ptr;
 use ngx::ffi::{ngx_module_t, ngx_uint_t, NGX_HTTP_MODULE};
 
 mod attempt;
+mod audit;
 mod cache_condition;
 mod conf;
+mod delivery;
 mod directives;
 mod facts;
 mod filter;
@@ -38,6 +40,7 @@ pub static mut ngx_http_websocket_guard_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(lifecycle::GUARD_CONTEXT).cast_mut().cast(),
     commands: ptr::addr_of_mut!(directives::COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
+    init_module: Some(lifecycle::init_module),
     exit_process: Some(lifecycle::exit_process),
     ..ngx_module_t::default()
 };

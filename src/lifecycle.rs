@@ -1,20 +1,24 @@
 //! What nginx calls while it reads and merges a configuration.
 
 use core::ffi::{c_char, c_void};
+use core::mem;
 use core::ptr::{self, NonNull};
 
 use ngx::core::{Pool, Status, NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
     ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
     ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
-    ngx_http_phases_NGX_HTTP_PREACCESS_PHASE as PREACCESS_PHASE, ngx_int_t,
+    ngx_http_phases_NGX_HTTP_PREACCESS_PHASE as PREACCESS_PHASE, ngx_int_t, NGX_HTTP_MODULE,
 };
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_protocol::upgrade::Protocols;
 
-use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
+use crate::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
 use crate::nginx::{place, push_front, AllocationFailed};
-use crate::{attempt, filter, gate, journal, peer, proxies, recipe, tunnel, upstreams, variables};
+use crate::{
+    attempt, audit, delivery, filter, gate, journal, peer, proxies, recipe, tunnel, upstreams,
+    variables,
+};
 
 /// The context of the module that stands before the proxy module.
 pub static GUARD_CONTEXT: ngx_http_module_t = ngx_http_module_t {
@@ -39,6 +43,18 @@ pub static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     create_loc_conf: None,
     merge_loc_conf: None,
 };
+
+/// Called when the configuration is in force, with its logs open.
+pub unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx passes the new cycle.
+    if let Some(cycle) = unsafe { cycle.as_ref() } {
+        if let Some(main) = Guard::main_conf_mut(cycle) {
+            // SAFETY: the cycle's logs are open.
+            unsafe { delivery::repeat(cycle, mem::take(&mut main.reports)) };
+        }
+    }
+    Status::NGX_OK.into()
+}
 
 /// Called when a worker exits.
 pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
@@ -67,11 +83,17 @@ unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: guaranteed by the caller; the name of the file lives as long as the configuration.
     let conf = unsafe { cf.as_ref() }.and_then(|cf| {
         let mut conf = LocationConf::default();
+        // When the configurations of `http {}` itself are created, its context is not yet in place.
+        let inside = cf.module_type == NGX_HTTP_MODULE as usize;
+        if let Some(main) = inside.then(|| Guard::main_conf_mut(cf)).flatten() {
+            main.created += 1;
+            conf.number = main.created;
+        }
         // nginx has just read the line that opens the level.
         // SAFETY: as above.
         if let Some(file) = unsafe { cf.conf_file.as_ref() } {
-            conf.file = file.file.name;
-            conf.line = u32::try_from(file.line).unwrap_or(u32::MAX);
+            let line = u32::try_from(file.line).unwrap_or(u32::MAX);
+            conf.opened = Opening { file: file.file.name, line };
         }
         place(cf, conf).ok()
     });
@@ -127,10 +149,13 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
     main.http_upgrade = variables::index(cf, b"http_upgrade");
     // SAFETY: all modules are merged, so all upstreams are initialized.
     unsafe { peer::watch(cf) };
-    for location in &main.guarded {
+    let levels = mem::take(&mut main.levels);
+    for level in &levels {
         // SAFETY: all modules are merged.
-        unsafe { tunnel::prepare(cf, main, *location)? };
+        unsafe { tunnel::prepare(cf, main, *level)? };
     }
+    // SAFETY: as above.
+    unsafe { audit::run(cf, main, &levels) };
 
     let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
     let handlers: [(u32, ngx_http_handler_pt); 2] =

@@ -12,10 +12,11 @@ use core::ptr::NonNull;
 
 use ngx::ffi::{
     ngx_array_t, ngx_command_t, ngx_conf_set_enum_slot, ngx_conf_set_flag_slot,
-    ngx_conf_set_keyval_slot, ngx_conf_set_msec_slot, ngx_conf_t, ngx_flag_t, ngx_http_handler_pt,
-    ngx_http_set_predicate_slot, ngx_http_upstream_conf_t, ngx_module_t, ngx_msec_t, ngx_uint_t,
-    NGX_LOG_WARN,
+    ngx_conf_set_keyval_slot, ngx_conf_set_msec_slot, ngx_conf_t, ngx_flag_t,
+    ngx_http_core_loc_conf_t, ngx_http_handler_pt, ngx_http_set_predicate_slot,
+    ngx_http_upstream_conf_t, ngx_module_t, ngx_msec_t, ngx_uint_t, NGX_LOG_WARN,
 };
+use ngx::http::{HttpModule, NgxHttpCoreModule};
 use ngx::ngx_conf_log_error;
 
 use crate::nginx::{c_bytes, is_unset, ngx_str};
@@ -114,6 +115,23 @@ impl ProxyModule {
     pub unsafe fn location_conf(&self, loc_conf: *mut *mut c_void) -> *mut c_void {
         // SAFETY: the array has an entry for each HTTP module.
         unsafe { *loc_conf.add(self.ctx_index) }
+    }
+
+    /// Whether a location's content handler is that of this module, which tells of a `proxy_pass`
+    /// with variables as well.
+    ///
+    /// # Safety
+    /// `loc_conf` must be a location's array of configurations.
+    pub unsafe fn handles(&self, loc_conf: *mut *mut c_void) -> bool {
+        // SAFETY: guaranteed by the caller.
+        let handler = unsafe {
+            let core = *loc_conf.add(NgxHttpCoreModule::module().ctx_index);
+            (*core.cast::<ngx_http_core_loc_conf_t>()).handler
+        };
+        match (self.handler, handler) {
+            (Some(own), Some(handler)) => own as usize == handler as usize,
+            _ => false,
+        }
     }
 
     /// The upstream part of a location configuration of this module.

@@ -7,7 +7,7 @@
 //! written by hand.
 
 use core::ffi::c_void;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
     nginx_version, ngx_array_t, ngx_conf_t, ngx_flag_t, ngx_http_complex_value_t,
@@ -17,7 +17,7 @@ use ngx::ffi::{
 use ngx::http::{HttpModuleLocationConf, HttpModuleServerConf, NgxHttpCoreModule};
 
 use crate::cache_condition::ConditionList;
-use crate::conf::{Guard, GuardedLocation, Level, LocationConf, MainConf, Mode};
+use crate::conf::{Guard, Level, LocationConf, MainConf, MergedLevel, Mode};
 use crate::headers::HeaderList;
 use crate::nginx::{place, AllocationFailed};
 use crate::proxies::{Field, ProxyModule, Value, MODULES};
@@ -110,17 +110,22 @@ pub unsafe fn merge(
     // SAFETY: nginx sets the context of the level that it merges.
     let loc_conf = unsafe { (*cf.ctx.cast::<ngx_http_conf_ctx_t>()).loc_conf };
 
+    let mut own_headers = None;
     if level == Level::Block {
         // No setting of the recipe is allowed in a block, so that it has all from the location
         // around it, through the proxy modules' own merging.
         conf.recipe = parent.recipe;
-        (conf.file, conf.line) = (parent.file, parent.line);
+        conf.location_opened = parent.location_opened;
     } else {
+        conf.location_opened = conf.opened;
         // SAFETY: guaranteed by the caller; plain settings live as long as the configuration.
         let (own, inherited) = unsafe {
             let inherited = parent.recipe.plain.map(|plain| plain.as_ref().0).unwrap_or_default();
             (read_own(cf, main)?, inherited)
         };
+        // SAFETY: a list lives as long as the configuration.
+        own_headers =
+            own.iter().find_map(|settings| settings.headers).map(|list| unsafe { list.as_ref() });
         conf.recipe.guard_timeout = conf.timeout.or(parent.recipe.guard_timeout);
         conf.recipe.plain = match own.iter().all(Settings::is_empty) {
             true => parent.recipe.plain,
@@ -139,15 +144,24 @@ pub unsafe fn merge(
         }
     }
 
+    let server = NgxHttpCoreModule::server_conf(cf);
     if level == Level::Location && conf.mode().applies() {
         let (server, location) = (Guard::server_conf_mut(cf), NgxHttpCoreModule::location_conf(cf));
         if let (Some(server), Some(location)) = (server, location) {
             server.guarded_location.get_or_insert(location.name);
         }
     }
-    if level != Level::Server && conf.mode().applies() {
-        main.guarded.push(GuardedLocation { conf: NonNull::from(conf), loc_conf });
-    }
+    main.audited |= match conf.mode {
+        Some(mode) => mode != Mode::Off,
+        None => own_headers.is_some_and(|list| list.forwards_upgrade()),
+    };
+    main.levels.push(MergedLevel {
+        level,
+        parent,
+        conf: NonNull::from(conf),
+        loc_conf,
+        server: server.map_or(ptr::null(), ptr::from_ref),
+    });
     Ok(())
 }
 

@@ -1,22 +1,19 @@
 //! A request that a 101 has turned into a tunnel: its timeouts, and how it ended.
 
-use core::ffi::c_void;
 use core::mem::{size_of, zeroed};
 use core::ptr::NonNull;
 
 use ngx::ffi::{
-    ngx_conf_t, ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_core_loc_conf_t,
-    ngx_http_request_t, ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
+    ngx_conf_t, ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_request_t,
+    ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
 };
-use ngx::http::{HttpModule, NgxHttpCoreModule};
 use websocket_guard_protocol::diagnosis::{diagnose_end, End, EndSigns, TunnelEnd};
 
 use crate::attempt::Location;
-use crate::conf::{GuardedLocation, LocationConf, MainConf};
+use crate::conf::{Level, LocationConf, MainConf, MergedLevel};
 use crate::facts;
 use crate::journal;
 use crate::nginx::{place, AllocationFailed};
-use crate::proxies::ProxyModule;
 use crate::request::{bytes, Request};
 
 /// How long a tunnel may be silent, and how long a write to the backend may block; milliseconds.
@@ -41,11 +38,14 @@ pub struct TunnelConf {
 pub unsafe fn prepare(
     cf: &ngx_conf_t,
     main: &MainConf,
-    mut location: GuardedLocation,
+    mut location: MergedLevel,
 ) -> Result<(), AllocationFailed> {
     // SAFETY: the location's configurations live as long as the cycle; nobody else refers to this
     // module's.
     let conf = unsafe { location.conf.as_mut() };
+    if location.level == Level::Server || !conf.mode().applies() {
+        return Ok(());
+    }
     for (module, timeouts) in main.proxies.iter().zip(conf.recipe.tunnel_timeouts) {
         let Some(module) = module else { continue };
         // SAFETY: the array has the module's configuration.
@@ -53,7 +53,8 @@ pub unsafe fn prepare(
         // SAFETY: the configurations are complete.
         let (merged, proxied) = unsafe {
             let around = conf.recipe.loc_conf.map_or(location.loc_conf, NonNull::as_ptr);
-            let handles = handles(module, location.loc_conf) || handles(module, around);
+            // A block without a handler of its own has that of the location around it.
+            let handles = module.handles(location.loc_conf) || module.handles(around);
             (&*request, handles || !(*request).upstream.is_null())
         };
         let same = merged.read_timeout == timeouts.read && merged.send_timeout == timeouts.send;
@@ -67,23 +68,6 @@ pub unsafe fn prepare(
         }
     }
     Ok(())
-}
-
-/// Whether the location's content handler is that of `module`, which tells of a `proxy_pass` with
-/// variables. A block without one of its own has that of the location around it.
-///
-/// # Safety
-/// `loc_conf` must be a location's array of configurations.
-unsafe fn handles(module: &ProxyModule, loc_conf: *mut *mut c_void) -> bool {
-    // SAFETY: guaranteed by the caller.
-    let handler = unsafe {
-        let core = *loc_conf.add(NgxHttpCoreModule::module().ctx_index);
-        (*core.cast::<ngx_http_core_loc_conf_t>()).handler
-    };
-    match (module.handler, handler) {
-        (Some(module), Some(location)) => module as usize == location as usize,
-        _ => false,
-    }
 }
 
 /// What is remembered of a tunnel.

@@ -22,6 +22,7 @@ pub mod model;
 mod outline;
 mod problem;
 mod rules;
+mod summary;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -30,6 +31,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::catalogue::{Finding, FindingSet, Kind, Level};
+
+pub use summary::{summaries, Summary};
 
 use model::{Content, Location, Mode, Place, Server, Site};
 use outline::Outline;

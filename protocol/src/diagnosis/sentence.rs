@@ -494,7 +494,7 @@ impl fmt::Display for Version {
 }
 
 /// Milliseconds as people say them: `350ms`, `60s`, `1h 5m`.
-pub(super) struct Duration(pub(super) u64);
+pub(crate) struct Duration(pub(crate) u64);
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,46 @@
+//! The load-time audit: describes the merged configuration to the rules, and logs what they say.
+
+mod describe;
+mod files;
+
+use ngx::ffi::{ngx_conf_t, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN};
+use websocket_guard_protocol::audit::{audit, summaries};
+use websocket_guard_protocol::catalogue::Level;
+
+use crate::conf::{MainConf, MergedLevel};
+use crate::delivery;
+
+/// Audits the configuration, if any of it is guarded, checked or a recipe by hand.
+///
+/// # Safety
+/// Must be called from `postconfiguration`, with all levels below `http {}`.
+pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLevel]) {
+    if !main.audited || !delivery::is_wanted() {
+        return;
+    }
+    let Some(tree) = files::read(cf) else { return };
+    let with_summaries = delivery::is_visible(cf, NGX_LOG_INFO);
+    // SAFETY: guaranteed by the caller.
+    let lines: Vec<(u32, String)> = unsafe {
+        describe::describe(cf, main, levels, &tree, |site| {
+            let reports = audit(site);
+            let reports = reports.iter().map(|it| (nginx_level(it.level), it.line().to_string()));
+            let summaries = with_summaries.then(|| summaries(site)).into_iter().flatten();
+            reports.chain(summaries.map(|it| (NGX_LOG_INFO, it.line().to_string()))).collect()
+        })
+    };
+    for (level, line) in lines {
+        if delivery::is_visible(cf, level) {
+            main.reports.push(delivery::write(cf, level, line));
+        }
+    }
+}
+
+fn nginx_level(level: Level) -> u32 {
+    match level {
+        Level::Error | Level::Configured => NGX_LOG_ERR,
+        Level::Warn => NGX_LOG_WARN,
+        Level::Notice => NGX_LOG_NOTICE,
+        Level::Info => NGX_LOG_INFO,
+    }
+}

@@ -1,0 +1,70 @@
+//! Opens the files of a configuration as nginx does.
+
+use core::mem::zeroed;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use ngx::ffi::{
+    ngx_close_glob, ngx_conf_full_name, ngx_conf_t, ngx_glob_t, ngx_open_glob, ngx_read_glob,
+    ngx_str_t,
+};
+use websocket_guard_protocol::source::{Files, Tree};
+
+use crate::request::bytes;
+
+/// Reads the text of the configuration a second time; `None` if it cannot be read, as where it came
+/// from a pipe.
+pub fn read(cf: &mut ngx_conf_t) -> Option<Tree> {
+    // SAFETY: the cycle that is being configured is live.
+    let name = bytes(unsafe { (*cf.cycle).conf_file });
+    let text = fs::read(OsStr::from_bytes(name)).ok()?;
+    Some(Tree::parse(name, text, &mut Included { cf }))
+}
+
+/// Opens included files (`ngx_conf_include`).
+struct Included<'a> {
+    cf: &'a mut ngx_conf_t,
+}
+
+impl Files for Included<'_> {
+    fn read(&mut self, pattern: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.names(pattern)?
+            .into_iter()
+            .map(|name| {
+                let text = fs::read(OsStr::from_bytes(&name)).ok()?;
+                Some((name, text))
+            })
+            .collect()
+    }
+}
+
+impl Included<'_> {
+    fn names(&mut self, pattern: &[u8]) -> Option<Vec<Vec<u8>>> {
+        // SAFETY: the pool of the configuration is live, and nginx keeps nothing of the names.
+        unsafe {
+            let mut full = ngx_str_t::from_bytes(self.cf.pool, &[pattern, b"\0"].concat())?;
+            full.len = pattern.len();
+            if ngx_conf_full_name(self.cf.cycle, &mut full, 1) != 0 {
+                return None;
+            }
+            if !full.as_bytes().iter().any(|byte| b"*?[".contains(byte)) {
+                return Some(vec![full.as_bytes().to_vec()]);
+            }
+            let mut glob: ngx_glob_t = zeroed();
+            glob.pattern = full.data;
+            glob.log = self.cf.log;
+            glob.test = 1;
+            if ngx_open_glob(&mut glob) != 0 {
+                return None;
+            }
+            let mut names = Vec::new();
+            let mut name = ngx_str_t::empty();
+            while ngx_read_glob(&mut glob, &mut name) == 0 {
+                names.push(name.as_bytes().to_vec());
+            }
+            ngx_close_glob(&mut glob);
+            Some(names)
+        }
+    }
+}
