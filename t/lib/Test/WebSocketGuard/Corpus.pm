@@ -25,7 +25,8 @@ sub corpus {
     for my $file (glob "t/corpus/$kind/*.conf") {
         open my $handle, '<', $file or croak "Can't open $file: $!";
         my ($name) = $file =~ m!([^/]+)\.conf$!;
-        chomp($corpus{$name} = [<$handle>]);
+        chomp(my @lines = <$handle>);
+        $corpus{$name} = \@lines;
     }
     return \%corpus;
 }
