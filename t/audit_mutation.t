@@ -43,7 +43,7 @@ my @changes = (
     ['map misspelt',           [qw/ check hand /],               qr/^\s*default [Uu]pgrade;/, 'default upgarde;', 'connection-wrong'],
     ['map without default',    [qw/ check hand /],               qr/^\s*default [Uu]pgrade;/, '', 'connection-wrong'],
     ['no affinity',            [qw/ check hand on auto /],       qr/^\s*(?:ip_hash|hash)\b/, '', 'lb-no-affinity'],
-    ['max_conns',              [qw/ check hand on auto /],       qr/^(\s*server [^{;]*\d)(?=[; ])/, '$1 max_conns=9', 'max-conns'],
+    ['max_conns',              [qw/ check hand on auto /],       qr/^(\s*server [^{;]*\d)(?=[; ])/, sub {"$_[0] max_conns=9$_[1]"}, 'max-conns'],
     ['no resolver',            [qw/ check hand on auto /],       qr/^\s*resolver\s/,       '', 'resolver-missing'],
     ['no SNI',                 [qw/ check hand on auto /],       qr/^\s*proxy_ssl_server_name\s/, '', 'tls-sni-missing'],
     ['no cache bypass',        [qw/ check hand /],               qr/^\s*proxy_cache_bypass\s/, '', 'cache-on'],
@@ -115,7 +115,7 @@ for my $i (0 .. $#jobs) {
 }
 
 is(join("\n", @broken), '', 'nginx reads all of them');
-note(sprintf 'mutation: %d of %d detected (%.1f%%), %d others change nothing', $detected, $all, 100 * $detected / ($all || 1), equivalent());
+diag(sprintf 'mutation: %d of %d detected (%.1f%%), %d others change nothing', $detected, $all, 100 * $detected / ($all || 1), equivalent());
 is(join("\n", @survivors), '', 'each damage is named');
 
 # ---- mutants -------------------------------------------------------------------------------------
@@ -127,40 +127,44 @@ sub add_jobs {
     my $conf = dissect($corpus->{$name}, $job);
     my @mutants;
 
-    for my $change (@changes) {
-        my ($what, $forms, $pattern, $text, @expected) = @$change;
-        next unless grep { $_ eq $form } @$forms;
-        for my $piece (@{ $conf->{pieces} }) {
-            next if $piece->{kind} eq 'server' && !@{ $piece->{marked} };
-            for my $i (0 .. $#{ $piece->{lines} }) {
-                (my $line = $piece->{lines}[$i]) =~ $pattern or next;
-                $line =~ s/$pattern.*/$text/ unless $text =~ /^\$1/;
-                $line =~ s/$pattern/$1 . substr $text, 2/e if $text =~ /^\$1/;
+    # One line damaged, on which the title ends; where it is in a marked location, only that one counts.
+    my $add = sub {
+        my ($change, $piece, $lines, $line, $location) = @_;
+        my ($what, undef, undef, undef, @expected) = @$change;
+        my $title = "$name, $form, $what, " . $piece->{lines}[$line] =~ s/^\s+//r;
+        my @pieces = map { $_ == $piece ? { %$piece, lines => $lines } : $_ } @{ $conf->{pieces} };
+        push @mutants, { change => $what, form => $form, conf => $name, expected => \@expected, title => $title,
+            was => $conf, now => { pieces => \@pieces }, piece => $piece, location => $location };
+    };
+
+    for my $change (grep { in_form($_, $form) } @changes) {
+        my (undef, undef, $pattern, $text) = @$change;
+        for my $piece (grep { $_->{kind} ne 'server' || @{ $_->{marked} } } @{ $conf->{pieces} }) {
+            for my $i (grep { $piece->{lines}[$_] =~ $pattern } 0 .. $#{ $piece->{lines} }) {
                 my @lines = @{ $piece->{lines} };
-                $lines[$i] = $line;
-                my $mutated = with($conf, $piece, { %$piece, lines => \@lines });
-                push @mutants, { change => $what, form => $form, conf => $name, expected => \@expected,
-                    title => "$name, $form, $what, " . trim($piece->{lines}[$i]),
-                    was => $conf, now => $mutated, piece => $piece };
+                $lines[$i] =~ s/$pattern(?<rest>.*)/ref $text ? $text->($1, $+{rest}) : $text/e;
+                $add->($change, $piece, \@lines, $i);
             }
         }
     }
 
-    for my $change (@added) {
-        my ($what, $forms, $pattern, $text, @expected) = @$change;
-        next unless grep { $_ eq $form } @$forms;
-        for my $piece (grep { $_->{kind} eq 'server' } @{ $conf->{pieces} }) {
-            for my $i (@{ $piece->{marked} }) {
+    for my $piece (grep { $_->{kind} eq 'server' } @{ $conf->{pieces} }) {
+        for my $location (@{ $piece->{marked} }) {
+            for my $change (grep { in_form($_, $form) } @added) {
+                my (undef, undef, $pattern, $text) = @$change;
                 my @lines = @{ $piece->{lines} };
-                for my $own (direct(\@lines, $i)) {
+                for my $own (direct(\@lines, $location)) {
                     $lines[$own] = '' if defined $pattern && $lines[$own] =~ $pattern;
                 }
-                $lines[$i] .= " $text";
-                my $mutated = with($conf, $piece, { %$piece, lines => \@lines });
-                push @mutants, { change => $what, form => $form, conf => $name, expected => \@expected,
-                    title => "$name, $form, $what, " . trim($piece->{lines}[$i]),
-                    was => $conf, now => $mutated, piece => $piece, location => $i };
+                $lines[$location] .= " $text";
+                $add->($change, $piece, \@lines, $location, $location);
             }
+
+            # A regular expression goes before a plain prefix.
+            my ($prefix) = $piece->{lines}[$location] =~ /location (\/\S*) \{/ or next;
+            my @lines = @{ $piece->{lines} };
+            $lines[0] .= " location ~ ^\Q$prefix\E { root /srv/www; }";
+            $add->(['regex', undef, undef, undef, 'regex-shadowed'], $piece, \@lines, $location, $location);
         }
     }
 
@@ -195,6 +199,8 @@ sub stands_alone {
     return $piece->{kind} eq 'map' && !grep {/\Q$piece->{name}\E\b/}
         map { @{ $_->{lines} } } grep { $_->{kind} eq 'server' } @{ $mutant->{was}{pieces} };
 }
+
+sub in_form { my ($change, $form) = @_; return grep { $_ eq $form } @{ $change->[1] } }
 
 # A configuration as its blocks, its other lines and its included files. Marked are the first lines of
 # the locations in which the guard's line stands.
@@ -250,11 +256,6 @@ sub direct {
     return @direct;
 }
 
-sub with {
-    my ($conf, $old, $new) = @_;
-    return { pieces => [map { $_ == $old ? $new : $_ } @{ $conf->{pieces} }] };
-}
-
 # The servers of a mutant under new names, with the piece that is damaged.
 sub copy_of {
     my ($mutant, $number) = @_;
@@ -286,8 +287,6 @@ sub belongs_to {
     return $report->{file} eq 'nginx.conf' && $report->{line} >= $mutant->{first} && $report->{line} <= $mutant->{last};
 }
 
-sub trim { my ($line) = @_; $line =~ s/^\s+//; return $line }
-
 # ---- what nginx makes of it ----------------------------------------------------------------------
 
 # Some damages are none: the line is set once more above, or below, or is nginx's default.
@@ -314,7 +313,6 @@ sub matters {
     my ($mutant, $server, $mutated, $location) = @_;
     my ($was, $now, $piece) = @$mutant{qw/ was now piece /};
     my ($change) = $mutant->{change};
-    my $text = join "\n", map { @{ $_->{lines} } } $server;
     my ($target) = map { /proxy_pass (\S+);/ } @{ $server->{lines} }[direct($server->{lines}, $location)];
     if ($piece->{kind} eq 'upstream') {
         return 0 unless $target =~ m!://\$! || $target =~ m!://\Q$piece->{name}\E(?:[/:]|$)!;
@@ -326,6 +324,7 @@ sub matters {
     }
     return $target =~ /\$/ ? 1 : 0 if $change eq 'no resolver';
     return $target =~ m!^https://[a-z]! ? 1 : 0 if $change eq 'no SNI';
+    return 1 if defined $mutant->{location} && $change ne 'own list';
     return 1 unless $change =~ /^(?:no Upgrade|no Connection|no Host|Upgrade|Connection|no HTTP|HTTP|no timeout|short timeout|own list)/;
 
     my ($before, $after) = map { settings(@$_) } [$was, $server, $location], [$now, $mutated, $location];
