@@ -114,7 +114,9 @@ fn nginx(facts: &Facts) -> Option<Finding> {
         || (facts.upstream.is_none() && matches!(facts.status, 401 | 403 | 429 | 444 | 503));
     let forwards = facts.upstream.is_some() && obstacle(facts).is_none();
 
+    // Without a location nginx gave up before it looked for one.
     if facts.mode == Mode::Off
+        && facts.location.is_some()
         && facts.marked_location.is_some()
         && !(redirects || refuses || forwards)
     {

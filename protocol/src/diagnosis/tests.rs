@@ -523,6 +523,17 @@ fn the_first_thing_that_is_wrong_is_the_cause() {
 }
 
 #[test]
+fn a_request_that_came_to_no_location_is_in_no_wrong_one() {
+    let facts = Facts {
+        location: None,
+        marked_location: Some(b"/ws/"),
+        upstream: None,
+        ..answered(400)
+    };
+    assert_eq!(finding(&facts), Some(Finding::NotProxied));
+}
+
+#[test]
 fn refusals_survive_an_error_page_that_proxies() {
     let facts = Facts { limit: Limit::Requests, ..answered(429) };
     assert_eq!(finding(&facts), Some(Finding::RateLimited));
