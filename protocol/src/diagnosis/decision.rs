@@ -93,7 +93,8 @@ fn client(facts: &Facts) -> Option<Finding> {
 fn gate(facts: &Facts) -> Option<Finding> {
     match facts.gate {
         Gate::Passed => None,
-        Gate::OriginDenied { .. } => Some(Finding::OriginDenied),
+        // Elsewhere it was let through, and something else has failed.
+        Gate::OriginDenied { .. } => facts.mode.is_guarded().then_some(Finding::OriginDenied),
         Gate::Violated(violation) => Some(match violation {
             Violation::Http2Upgrade => Finding::Http2Upgrade,
             Violation::Method => Finding::HandshakeMethod,

@@ -73,6 +73,13 @@ fn violated(violation: Violation<'static>) -> Facts<'static> {
     Facts { mode: Mode::On, gate: Gate::Violated(violation), ..by_nginx(400) }
 }
 
+fn foreign_origin() -> Gate<'static> {
+    Gate::OriginDenied {
+        denied: Denied::NotListed(b"https://evil.example"),
+        allowed: "https://app.example.com",
+    }
+}
+
 fn early(status: u16, early: Early) -> Facts<'static> {
     Facts { early: Some(early), ..by_nginx(status) }
 }
@@ -157,13 +164,10 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             Finding::OriginDenied,
             Facts {
                 mode: Mode::On,
-                gate: Gate::OriginDenied {
-                    denied: Denied::NotListed(b"https://evil.example"),
-                    allowed: "https://app.example.com",
-                },
+                gate: foreign_origin(),
                 ..by_nginx(403)
             },
-            vec![by_nginx(403)],
+            vec![by_nginx(403), Facts { mode: Mode::Check, gate: foreign_origin(), ..answered(404) }],
         ),
         (
             Finding::Http2Upgrade,
@@ -681,6 +685,7 @@ fn other_wordings() {
     );
     check(
         Facts {
+            mode: Mode::Auto,
             gate: Gate::OriginDenied { denied: Denied::Missing, allowed: "same" },
             ..by_nginx(403)
         },
@@ -762,7 +767,6 @@ fn early_refusals_are_inferred() {
         (400, EarlySigns { tls_listener: true, ..refused }, Some(Early::PlainOnTls)),
         // error_page 497 =301 ...
         (301, EarlySigns { tls_listener: true, ..none }, Some(Early::PlainOnTls)),
-        (497, none, Some(Early::PlainOnTls)),
         (200, EarlySigns { tls_listener: true, tls_connection: true, ..none }, None),
         (400, EarlySigns { certificate_missing: true, ..none }, None),
         (400, EarlySigns { certificate_missing: true, ..refused }, Some(Early::CertificateMissing)),
@@ -771,9 +775,14 @@ fn early_refusals_are_inferred() {
             EarlySigns { certificate_rejected: true, ..refused },
             Some(Early::CertificateRejected),
         ),
-        (494, none, Some(Early::HeaderTooLarge)),
-        (495, none, Some(Early::CertificateRejected)),
-        (496, none, Some(Early::CertificateMissing)),
+        // error_page 495 =302 ...
+        (
+            302,
+            EarlySigns { certificate_rejected: true, ..refused },
+            Some(Early::CertificateRejected),
+        ),
+        // ssl_verify_client optional_no_ca
+        (200, EarlySigns { certificate_rejected: true, ..none }, None),
     ];
     for (status, signs, expected) in cases {
         assert_eq!(Early::infer(status, signs), expected, "{status} {signs:?}");
