@@ -87,7 +87,7 @@ pub struct Upstream<'a> {
     pub altered: Option<Alteration<'a>>,
     /// The Host that was sent.
     pub host: Option<&'a [u8]>,
-    /// The URI that was sent (`u->uri`).
+    /// The URI that was sent (`u->uri`); empty if that is unknown, as for uwsgi and scgi.
     pub uri: &'a [u8],
     /// Whether `u->cache_status` is HIT, STALE, UPDATING or REVALIDATED.
     pub cached: bool,

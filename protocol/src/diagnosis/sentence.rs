@@ -347,6 +347,9 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             "{backend} answered {answer}{}, and WebSocket clients do not follow redirects",
             To(upstream.redirect)
         ),
+        Finding::BackendNotFound if upstream.uri.is_empty() => {
+            write!(f, "{backend} answered 404, the client asked for \"{uri}\"")
+        }
         Finding::BackendNotFound => {
             write!(f, "{backend} answered 404 to \"{}\"", Escaped(upstream.uri))?;
             if upstream.uri == facts.uri {
@@ -364,7 +367,7 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
         Finding::BackendNotWebsocket => write!(
             f,
             "{backend} answered {answer} to \"{}\", it has no WebSocket there",
-            Escaped(upstream.uri)
+            if upstream.uri.is_empty() { uri } else { Escaped(upstream.uri) }
         ),
         Finding::BackendError => write!(f, "{backend} answered {answer}"),
 

@@ -162,12 +162,11 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
         (Finding::HandshakeBody, violated(Violation::Body), vec![plain(413)]),
         (
             Finding::OriginDenied,
-            Facts {
-                mode: Mode::On,
-                gate: foreign_origin(),
-                ..by_nginx(403)
-            },
-            vec![by_nginx(403), Facts { mode: Mode::Check, gate: foreign_origin(), ..answered(404) }],
+            Facts { mode: Mode::On, gate: foreign_origin(), ..by_nginx(403) },
+            vec![
+                by_nginx(403),
+                Facts { mode: Mode::Check, gate: foreign_origin(), ..answered(404) },
+            ],
         ),
         (
             Finding::Http2Upgrade,
@@ -528,12 +527,8 @@ fn the_first_thing_that_is_wrong_is_the_cause() {
 
 #[test]
 fn a_request_that_came_to_no_location_is_in_no_wrong_one() {
-    let facts = Facts {
-        location: None,
-        marked_location: Some(b"/ws/"),
-        upstream: None,
-        ..answered(400)
-    };
+    let facts =
+        Facts { location: None, marked_location: Some(b"/ws/"), upstream: None, ..answered(400) };
     assert_eq!(finding(&facts), Some(Finding::NotProxied));
 }
 
@@ -716,6 +711,8 @@ fn other_wordings() {
         "by \"proxy_method POST\"; ",
     );
     check(answered(404), "answered 404 to \"/chat\", the path that the client asked for; ");
+    check(upstream(404, |u| u.uri = b""), "answered 404, the client asked for \"/chat\"; ");
+    check(upstream(200, |u| u.uri = b""), "answered 200 to \"/chat\", it has no WebSocket there; ");
     check(
         failed(504, Reached::Nothing, Some(Failure::TimedOut(Waiting::Connect, 0))),
         "did not accept the connection (proxy_connect_timeout); ",
