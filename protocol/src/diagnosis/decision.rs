@@ -33,6 +33,9 @@ fn plain(facts: &Facts) -> Option<Finding> {
         // The Upgrade header may have been among what was not read.
         return None;
     }
+    if facts.gave_up_reading() {
+        return facts.key.then_some(Finding::NotProxied);
+    }
     if facts.key {
         return Some(Finding::StrippedUpgrade);
     }
@@ -48,6 +51,9 @@ fn other_protocol(facts: &Facts) -> Option<Finding> {
     }
     if facts.early.is_some() || facts.backend_answered(101) {
         return None;
+    }
+    if facts.gave_up_reading() {
+        return facts.key.then_some(Finding::NotProxied);
     }
     if facts.mode.is_guarded() && facts.has_no_upgrade_header() {
         return Some(Finding::Http2Upgrade);
@@ -151,6 +157,8 @@ fn nginx(facts: &Facts) -> Option<Finding> {
         None => Some(match facts.status {
             401 | 403 | 444 => Finding::AccessDenied,
             429 | 503 => Finding::RateLimited,
+            // Too large as well, and thrown away.
+            413 => Finding::HandshakeBody,
             _ => Finding::NotProxied,
         }),
     }
@@ -271,6 +279,12 @@ pub(super) fn obstacle<'a>(facts: &Facts<'a>) -> Option<Obstacle<'a>> {
 impl<'a> Facts<'a> {
     fn header_was_not_read(&self) -> bool {
         matches!(self.early, Some(Early::HeaderTooLarge | Early::UriTooLong))
+    }
+
+    /// Whether nginx found fault with the request before it looked for a location, maybe with half of the
+    /// header unread: nothing can be told from what is missing there.
+    pub(super) fn gave_up_reading(&self) -> bool {
+        self.location.is_none() && self.upstream.is_none() && matches!(self.status, 400 | 408)
     }
 
     /// Whether it is a version of HTTP that knows connections of its own only.

@@ -64,6 +64,9 @@ pub(super) fn tunnel_end(f: &mut Formatter, finding: Finding, end: &TunnelEnd) -
 /// The fix of the catalogue, or a better one where the facts allow it.
 fn fix(finding: Finding, facts: &Facts) -> &'static str {
     let usual = finding.entry().fix;
+    if finding == Finding::NotProxied && facts.gave_up_reading() {
+        return "see what nginx says about it with \"error_log ... info\"";
+    }
     if finding != Finding::UpgradeNotForwarded {
         return usual;
     }
@@ -182,6 +185,9 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             "\"{uri}\" falls into {place}, not into the marked location \"{}\"",
             Escaped(facts.marked_location.unwrap_or_default())
         ),
+        Finding::NotProxied if facts.gave_up_reading() => {
+            write!(f, "nginx refused the request with {status} before it looked for a location")
+        }
         Finding::NotProxied => match facts.handler {
             Handler::Static => {
                 write!(f, "{place} serves files and answered {status}, no backend was asked")

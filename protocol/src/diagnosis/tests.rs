@@ -530,6 +530,18 @@ fn a_request_that_came_to_no_location_is_in_no_wrong_one() {
     let facts =
         Facts { location: None, marked_location: Some(b"/ws/"), upstream: None, ..answered(400) };
     assert_eq!(finding(&facts), Some(Finding::NotProxied));
+    assert_eq!(
+        line(&facts),
+        "websocket_guard: upgrade failed: nginx refused the request with 400 before it looked for a \
+         location; see what nginx says about it with \"error_log ... info\" [not-proxied]"
+    );
+
+    // The header was not read to its end.
+    for asks in [Asks::Nothing, Asks::Other] {
+        for (key, expected) in [(false, None), (true, Some(Finding::NotProxied))] {
+            assert_eq!(finding(&Facts { asks, key, ..facts }), expected);
+        }
+    }
 }
 
 #[test]
@@ -688,8 +700,8 @@ fn other_wordings() {
     );
     check(by_nginx(444), "closed the connection without an answer (444); ");
     check(
-        Facts { location: None, ..by_nginx(400) },
-        "the server (no location) answered 400 itself, no backend was asked; ",
+        Facts { location: None, ..by_nginx(404) },
+        "the server (no location) answered 404 itself, no backend was asked; ",
     );
     check(
         Facts { location: Some(Place { name: b"", ..CHAT }), ..by_nginx(400) },
@@ -1117,7 +1129,10 @@ proptest! {
             if facts.asks == Asks::Nothing {
                 prop_assert!(matches!(
                     finding,
-                    Finding::StrippedUpgrade | Finding::BodyTooLarge | Finding::Unsolicited101
+                    Finding::StrippedUpgrade
+                        | Finding::NotProxied
+                        | Finding::BodyTooLarge
+                        | Finding::Unsolicited101
                 ));
             }
         } else if facts.asks == Asks::WebSocket && facts.status != 101 {
