@@ -97,7 +97,7 @@ sub false_upgrades {
     return map { $_->head } grep {
         my ($request, @upgrade) = ($_, $_->header('Upgrade'));
         my ($key, @more_keys) = $request->header('Sec-WebSocket-Key');
-        my $http = "@upgrade" eq 'websocket' && $request->method eq 'GET' && $request->version eq 'HTTP/1.1'
+        my $http = lc "@upgrade" eq 'websocket' && $request->method eq 'GET' && $request->version eq 'HTTP/1.1'
             && !$request->header('Content-Length') && !defined $request->header('Transfer-Encoding');
         my $websocket = !@more_keys && ($key // '') =~ m!^[A-Za-z0-9+/]{22}==\z!
             && $request->has_token(Connection => 'upgrade')
