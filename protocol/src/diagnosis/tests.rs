@@ -761,6 +761,11 @@ impl Facts<'static> {
 }
 
 #[test]
+fn a_refused_body_is_one_though_nginx_has_thrown_it_away() {
+    assert_eq!(finding(&by_nginx(413)), Some(Finding::HandshakeBody));
+}
+
+#[test]
 fn early_refusals_are_inferred() {
     let none = EarlySigns::default();
     let refused = EarlySigns { no_phases: true, ..none };
