@@ -51,8 +51,8 @@ pub struct Attempt {
     /// nginx's own functions that were replaced to see that.
     pub get_peer: Cell<ngx_event_get_peer_pt>,
     pub free_peer: Cell<ngx_event_free_peer_pt>,
-    /// What is wrong with the backend's 101.
-    pub switch_fault: Cell<Option<SwitchFault<'static>>>,
+    /// What is wrong with a backend's 101, and which backend's that was.
+    switch_fault: Cell<Option<(SwitchFault<'static>, Option<Passed>)>>,
     /// Whether the request's diagnosis was written.
     pub reported: Cell<bool>,
     /// Set once the request is a tunnel.
@@ -114,12 +114,34 @@ impl Attempt {
     ) -> (Option<Location>, Option<NonNull<ngx_http_upstream_t>>) {
         self.note_upstream(request);
         let (first, last) = (self.first.get(), self.last.get());
-        let passed = last
-            .filter(|last| !last.for_error_page || last.forwards_upgrade())
+        let faulty = self.switch_fault.get().and_then(|(_, passed)| passed);
+        let passed = faulty
+            .or(last.filter(|last| !last.for_error_page || last.forwards_upgrade()))
             .or(first.filter(|first| !first.for_error_page));
         match passed {
             Some(passed) => (passed.location, Some(passed.upstream)),
             None => (self.intended.get(), None),
+        }
+    }
+
+    /// Notes what is wrong with the 101 of the request's upstream.
+    pub fn note_fault(&self, request: &Request, fault: SwitchFault<'static>) {
+        self.note_upstream(request);
+        self.switch_fault.set(Some((fault, self.last.get())));
+    }
+
+    pub fn switch_fault(&self) -> Option<SwitchFault<'static>> {
+        self.switch_fault.get().map(|(fault, _)| fault)
+    }
+
+    /// Notes what the checks say of the request: at first, and where they refuse it.
+    pub fn note_check(&self, checked: Checked, refused: bool) {
+        match self.checked.get() {
+            Some(first) if refused => {
+                self.checked.set(Some(Checked { gate: checked.gate, ..first }));
+            }
+            Some(_) => {}
+            None => self.checked.set(Some(checked)),
         }
     }
 
