@@ -67,3 +67,77 @@ fn has_configuration(node: Node<'_>) -> bool {
         Kind::Http | Kind::Server | Kind::Upstream | Kind::Location | Kind::If | Kind::LimitExcept
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{parse, parse_with, words};
+
+    #[test]
+    fn blocks_come_in_the_order_in_which_nginx_opens_them() {
+        let tree = parse_with(
+            "events { }
+http {
+    map $a $b { }
+    upstream u { server x; }
+    server
+    {
+        include f;
+        if ($a) { set $a b; }
+    }
+    server { include f; location /x { location /x/y { } } location /z { } }
+}",
+            &[(
+                "f",
+                "location /a {\n limit_except GET { deny all; }\n}\nlocation /b { if ($c) { } }",
+            )],
+        );
+        let mut blocks = tree.blocks();
+        for (file, line, expected) in [
+            ("main", 2, "http"),
+            ("main", 4, "upstream u"),
+            ("main", 6, "server"),
+            ("f", 1, "location /a"),
+            ("f", 2, "limit_except GET"),
+            ("f", 4, "location /b"),
+            ("f", 4, "if ($c)"),
+            ("main", 8, "if ($a)"),
+            ("main", 10, "server"),
+            ("f", 1, "location /a"),
+            ("f", 2, "limit_except GET"),
+            ("f", 4, "location /b"),
+            ("f", 4, "if ($c)"),
+            ("main", 10, "location /x"),
+            ("main", 10, "location /x/y"),
+            ("main", 10, "location /z"),
+        ] {
+            let node = blocks.next(file.as_bytes(), line).unwrap();
+            assert_eq!(words(node.directive()), expected);
+        }
+        assert!(blocks.next(b"f", 1).is_none());
+    }
+
+    #[test]
+    fn blocks_that_are_missing_do_not_disturb_the_others() {
+        let tree = parse(
+            "http {
+                 server { location /a { }
+                     location /b { }
+                 }
+                 server { location /c { }
+                 }
+             }",
+        );
+        let mut blocks = tree.blocks();
+        let mut next = |line| blocks.next(b"main", line).map(|node| words(node.directive()));
+        assert_eq!(next(1).as_deref(), Some("http"));
+        assert_eq!(next(7), None);
+        assert_eq!(next(2).as_deref(), Some("server"));
+        assert_eq!(next(2).as_deref(), Some("location /a"));
+        assert_eq!(next(2), None);
+        // The tree has one that nginx does not ask for.
+        assert_eq!(next(5).as_deref(), Some("server"));
+        assert_eq!(next(3), None);
+        assert_eq!(next(5).as_deref(), Some("location /c"));
+        assert_eq!(next(5), None);
+    }
+}

@@ -8,7 +8,7 @@ use super::lexer::{unescape, End, Lexer, Token as Range};
 use super::{Block, File, Files, Item, Kind, Token, Tree, NONE, UNESCAPED};
 
 /// nginx holds every file open while it reads what that includes.
-const MAX_INCLUDE_DEPTH: usize = 64;
+pub(super) const MAX_INCLUDE_DEPTH: usize = 64;
 
 /// Of directives: files that include each other must come to an end.
 const MAX_DIRECTIVES: usize = 1 << 24;
@@ -127,7 +127,7 @@ impl Parser<'_> {
             _ => return,
         };
         self.enter(Kind::Include, line, file);
-        let deep = self.open.iter().filter(|open| self.is_file(open)).count() > MAX_INCLUDE_DEPTH;
+        let deep = self.open.iter().filter(|open| self.is_file(open)).count() >= MAX_INCLUDE_DEPTH;
         match if deep { None } else { self.files.read(&pattern) } {
             Some(files) => {
                 for (name, text) in files {
