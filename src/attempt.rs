@@ -12,9 +12,10 @@ use core::ptr::{self, NonNull};
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_cacheline_size, ngx_conf_t, ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_hash_init,
-    ngx_hash_init_t, ngx_hash_key_lc, ngx_hash_key_t, ngx_http_core_loc_conf_t, ngx_http_header_t,
-    ngx_http_headers_in, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_palloc,
-    ngx_pool_cleanup_add, ngx_table_elt_t, ngx_uint_t,
+    ngx_hash_init_t, ngx_hash_key_lc, ngx_hash_key_t, ngx_http_core_loc_conf_t,
+    ngx_http_finalize_request, ngx_http_header_t, ngx_http_headers_in, ngx_http_request_t,
+    ngx_http_upstream_t, ngx_int_t, ngx_palloc, ngx_pool_cleanup_add, ngx_table_elt_t, ngx_uint_t,
+    NGX_HTTP_INTERNAL_SERVER_ERROR,
 };
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_protocol::diagnosis::{Asks, Failure, Gate, SwitchFault};
@@ -338,6 +339,11 @@ unsafe extern "C" fn key_line(
     // SAFETY: guaranteed by the caller.
     match unsafe { Request::new(r) }.and_then(|request| request.start_attempt()) {
         Some(_) => Status::NGX_OK.into(),
-        None => Status::NGX_ERROR.into(),
+        None => {
+            // A handler that fails ends the request, as those of nginx do.
+            // SAFETY: guaranteed by the caller.
+            unsafe { ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t) };
+            Status::NGX_ERROR.into()
+        }
     }
 }
