@@ -50,7 +50,7 @@ pub fn write(cf: &ngx_conf_t, level: u32, text: String) -> Line {
     unsafe {
         log_line(cf.log, level, &text);
         let reached = logs(cf.log).take_while(|log| log.log_level >= level as usize);
-        written.extend(reached.filter_map(|log| sink(log)));
+        written.extend(reached.filter_map(sink));
         if ngx_use_stderr != 0 && level <= NGX_LOG_WARN {
             written.extend(file(libc::STDERR_FILENO));
         }

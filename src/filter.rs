@@ -50,12 +50,13 @@ fn note_subrequest(request: &Request) {
     let Some(attempt) = request.main().attempt() else { return };
     let r = request.raw();
     let status = r.headers_out.status;
-    if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+    // SAFETY: the upstream belongs to the live request.
+    let switches =
+        request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.upgrade() != 0);
+    if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize && switches {
         attempt.subrequest_101.set(Some(bytes(r.uri)));
     }
-    // Those of auth_request, and no others, are waited for and ask for the header only
-    // (ngx_http_auth_request_handler).
-    if r.waited() != 0 && r.header_only() != 0 {
+    if request.is_auth_request() {
         attempt.auth_status.set(u16::try_from(status).unwrap_or(0));
     }
 }

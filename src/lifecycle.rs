@@ -44,8 +44,10 @@ pub static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: None,
 };
 
-/// Called when the configuration is in force, with its logs open.
+/// Called when a configuration comes into force, with its logs open.
 pub unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // Without worker processes the configuration before ends here, and what was counted refers to it.
+    journal::flush();
     // SAFETY: nginx passes the new cycle.
     if let Some(cycle) = unsafe { cycle.as_ref() } {
         if let Some(main) = Guard::main_conf_mut(cycle) {
@@ -109,8 +111,6 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
 
     main.proxies = proxies::find(cf);
     main.keepalive = upstreams::keepalive_initializer(cf);
-    main.realip =
-        proxies::find_module(cf, b"ngx_http_realip_module").map(|module| module.ctx_index);
     if http.protocols.is_none() {
         // SAFETY: as in `create_main_conf`.
         let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };

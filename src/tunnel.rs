@@ -1,7 +1,7 @@
 //! A request that a 101 has turned into a tunnel: its timeouts, and how it ended.
 
 use core::mem::{size_of, zeroed};
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
     ngx_conf_t, ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_request_t,
@@ -86,10 +86,9 @@ pub fn begin(request: Request, conf: &LocationConf) {
     // SAFETY: the request is live; the configuration outlives it, and its tunnel part is only read.
     unsafe {
         let upstream = upstream.as_ptr();
-        if let Some(mut tunnel_conf) = conf.recipe.tunnel_conf {
-            let tunnel_conf = tunnel_conf.as_mut();
-            if (*upstream).conf == tunnel_conf.request.as_ptr() {
-                (*upstream).conf = &mut tunnel_conf.tunnel;
+        if let Some(tunnel_conf) = conf.recipe.tunnel_conf.map(NonNull::as_ptr) {
+            if (*upstream).conf == (*tunnel_conf).request.as_ptr() {
+                (*upstream).conf = ptr::addr_of_mut!((*tunnel_conf).tunnel);
             }
         }
         let finalize = (*upstream).finalize_request.replace(finalize);
@@ -153,7 +152,7 @@ fn report_end(request: &Request, tunnel: &Tunnel, rc: ngx_int_t) {
             client_silent_ms: silence(client).unwrap_or(age).min(age),
             backend_silent_ms: silence(backend).unwrap_or(age).min(age),
             peer: upstream.peer.name.as_ref().map(|name| bytes(*name)).unwrap_or_default(),
-            handler: facts::handler(conf),
+            handler: facts::handler(upstream),
         };
         if let Some(diagnosis) = diagnose_end(&end) {
             journal::write(request, location, &diagnosis);

@@ -12,7 +12,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(74);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(75);
 
 %%TEST_GLOBALS%%
 
@@ -88,6 +88,11 @@ http {
                 proxy_pass                 http://127.0.0.1:8081;
             }
 
+            location /modes/check/ {
+                websocket_guard            check;
+                proxy_pass                 http://127.0.0.1:8081;
+            }
+
             location /modes/any/ {
                 websocket_guard_origin     any;
                 proxy_pass                 http://127.0.0.1:8081;
@@ -154,6 +159,11 @@ my @chat = (path => '/modes/chat/', headers => ['Upgrade: chat']);
 is(outcome($t, @chat, origin => 'https://evil.example'), denied('/modes/chat/', 'origin "https://evil.example" is not allowed'),
     'chat');
 is(requests_seen($t), $seen, 'nothing of all this was passed on');
+
+# Where nothing is refused, the origin is not the cause.
+is(outcome($t, path => '/modes/check/', origin => 'https://evil.example'), '200, [error] upgrade failed: '
+    . place_of($t, '/modes/check/') . ' passes the request on without its Upgrade header; add "websocket_guard on;" to it '
+    . '[upgrade-not-forwarded]', 'check');
 
 # What does not go on as an upgrade has no need of an origin.
 for my $path ('/exact/', '/modes/auto/') {

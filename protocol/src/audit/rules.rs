@@ -159,11 +159,14 @@ pub fn marked(location: &Location) -> bool {
 
 /// Whether an unmarked location has a WebSocket recipe of its own, written by hand.
 pub fn recipe_by_hand(location: &Location) -> bool {
-    location.marked == Marked::Nowhere
-        && matches!(
-            &location.content,
-            Content::Proxied(proxied) if headers::sets_upgrade_itself(proxied)
-        )
+    location.marked == Marked::Nowhere && has_own_upgrade(location)
+}
+
+fn has_own_upgrade(location: &Location) -> bool {
+    matches!(
+        &location.content,
+        Content::Proxied(proxied) if headers::sets_upgrade_itself(proxied)
+    )
 }
 
 /// The configuration that is audited, and what was looked up in it.
@@ -229,6 +232,10 @@ impl<'s, 'a> Context<'s, 'a> {
         // A location for auth_request or mirror must not pass the upgrade on; it is not told to.
         if judged.marked != Marked::Here && self.outline.serves_subrequests(self.index) {
             return false;
+        }
+        // "auto" above a location makes WebSocket possible in it, and says nothing of its purpose.
+        if judged.marked == Marked::Above && judged.mode == Mode::Auto {
+            return has_own_upgrade(judged);
         }
         marked(judged) || recipe_by_hand(judged)
     }

@@ -77,6 +77,9 @@ sub audit_confs {
     my @dirs = map { _directory($t, $_) } 1 .. $WORKERS;
     my (@results, @running);
     my $next = 0;
+
+    # Test::Nginx looks here for alerts and reports of sanitizers at the end.
+    open my $log, '>', $t->testdir . '/error.log' or croak "Can't create error.log: $!";
     while (@running || $next < @jobs) {
         if (@running < $WORKERS && $next < @jobs) {
             push @running, { job => $next, %{ _start($t, $dirs[$next % $WORKERS], $jobs[$next]) } };
@@ -84,8 +87,10 @@ sub audit_confs {
             next;
         }
         my $oldest = shift @running;
-        $results[ $oldest->{job} ] = _finish($oldest);
+        my $result = $results[ $oldest->{job} ] = _finish($oldest);
+        print $log delete $result->{log};
     }
+    close $log;
     return @results;
 }
 
@@ -151,7 +156,7 @@ sub _finish {
         $number -= $run->{offset} if $file eq 'nginx.conf';
         push @reports, { level => $level, name => $name, file => $file, line => $number, text => $what };
     }
-    return { ok => $ok, output => $output, reports => \@reports };
+    return { ok => $ok, output => $output, log => $text, reports => \@reports };
 }
 
 sub _write {
