@@ -552,7 +552,7 @@ impl<'a> Describer<'a> {
             .into_iter()
             .flat_map(|found| found.all())
             .flat_map(Directive::args)
-            .map(|text| self.value(text, node));
+            .map(|text| self.condition(text, node));
         let own = location.conf.mode().applies().then_some(Value::Guard);
         Some(Cache {
             origin: origin(node, format!("{prefix}_cache").as_bytes()),
@@ -599,6 +599,19 @@ impl<'a> Describer<'a> {
                 None => &mut [],
             };
         Headers { known: true, entries, own, above }
+    }
+
+    /// A condition of the cache: whether an upgrade meets it counts, not the value.
+    fn condition(&self, text: &'a [u8], node: Node<'a>) -> Value<'a> {
+        let is_set = self.variables.is_set_for_upgrade(text, node);
+        let upgrade = is_set.map(|is_set| -> &[u8] {
+            if is_set {
+                b"1"
+            } else {
+                b""
+            }
+        });
+        Value::Variable { text, upgrade }
     }
 
     fn value(&self, text: &'a [u8], node: Node<'a>) -> Value<'a> {
