@@ -104,7 +104,7 @@ pub fn place(location: Location) -> Place<'static> {
     }
 }
 
-fn mode(mode: conf::Mode) -> Mode {
+pub fn mode(mode: conf::Mode) -> Mode {
     match mode {
         conf::Mode::Off => Mode::Off,
         conf::Mode::Check => Mode::Check,

@@ -160,7 +160,7 @@ unsafe fn failure(
             return None;
         }
         let Some(connection) = connection.as_ref() else {
-            return Some(Failure::NotConnected(b""));
+            return Some(Failure::NotConnected);
         };
         #[cfg(ngx_feature = "ssl")]
         if !connection.ssl.is_null() && !connected {
@@ -180,7 +180,7 @@ unsafe fn failure(
             return Some(Failure::TimedOut(waiting, limit as u64));
         }
         if !connected {
-            return Some(Failure::NotConnected(b""));
+            return Some(Failure::NotConnected);
         }
         let buffer = &upstream.buffer;
         if !buffer.start.is_null() && buffer.last == buffer.end {

@@ -153,6 +153,7 @@ fn report_end(request: &Request, tunnel: &Tunnel, rc: ngx_int_t) {
             backend_silent_ms: silence(backend).unwrap_or(age).min(age),
             peer: upstream.peer.name.as_ref().map(|name| bytes(*name)).unwrap_or_default(),
             handler: facts::handler(upstream),
+            mode: facts::mode(location.conf.mode()),
         };
         if let Some(diagnosis) = diagnose_end(&end) {
             journal::write(request, location, &diagnosis);

@@ -163,6 +163,11 @@ for my $port (8080, 8083, 8084) {
 
     for my $case (@cases) {
         my ($path, $origin, $status, $reason) = @$case;
+        if ($server eq 'hand-made') {
+            # What only works in a guarded location is not advised.
+            $reason =~ s/"websocket_guard_forwarded on;" or //;
+            $reason =~ s/"websocket_guard_forwarded on;"/"proxy_set_header X-Forwarded-Proto \$scheme;"/;
+        }
         is(outcome($t, path => $path, port => $port, origin => $origin, authority => 'app.example:81'),
             "$status, [error] upgrade failed: $reason", join ' ', "$server, $path", $origin // ());
     }

@@ -148,10 +148,11 @@ for my $path (sort keys %denied) {
 
     my $second = 'https://app.example.com';
     is(outcome($t, path => $path, headers => ["Origin: $second", "Origin: $second"]),
-        denied($path, "Origin is given twice, the second is \"$second\""), "$path: two Origin headers");
+        denied($path, "Origin is given twice, the second is \"$second\"", 'correct the client, or the proxy in front of this nginx'), "$path: two Origin headers");
 
     next if $path eq '/none/';
-    is(outcome($t, path => $path), denied($path, 'a request without Origin is not allowed'), "$path: no Origin");
+    is(outcome($t, path => $path), denied($path, 'a request without Origin is not allowed', 'add "none" to websocket_guard_origin if '
+        . 'clients that are no browsers may connect'), "$path: no Origin");
 }
 
 # The origin of a protocol other than WebSocket that goes on.
@@ -174,7 +175,7 @@ for my $path ('/exact/', '/modes/auto/') {
 }
 
 sub denied {
-    my ($path, $what) = @_;
-    return "403, [error] upgrade failed: $what, allowed: \"$words{$path}\"; add it to websocket_guard_origin "
-        . 'if the page is yours [origin-denied]';
+    my ($path, $what, $fix) = @_;
+    $fix //= 'add it to websocket_guard_origin if the page is yours';
+    return "403, [error] upgrade failed: $what, allowed: \"$words{$path}\"; $fix [origin-denied]";
 }

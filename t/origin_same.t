@@ -138,6 +138,7 @@ is(outcome($t), denied(), 'no Origin');
 sub denied {
     my ($origin, $allowed) = @_;
     my $what = defined $origin ? "origin \"$origin\"" : 'a request without Origin';
-    return sprintf '403, [error] upgrade failed: %s is not allowed, allowed: "%s"; add it to websocket_guard_origin '
-        . 'if the page is yours [origin-denied]', $what, $allowed // 'same';
+    my $fix = defined $origin ? 'add it to websocket_guard_origin if the page is yours'
+        : 'add "none" to websocket_guard_origin if clients that are no browsers may connect';
+    return sprintf '403, [error] upgrade failed: %s is not allowed, allowed: "%s"; %s [origin-denied]', $what, $allowed // 'same', $fix;
 }

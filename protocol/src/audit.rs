@@ -407,10 +407,8 @@ mod tests {
     fn proxied() -> impl Strategy<Value = Proxied<'static>> {
         let module = prop::sample::select(vec![ProxyModule::Proxy, ProxyModule::Scgi]);
         let version = prop::sample::select(vec![HttpVersion::Http10, HttpVersion::Http2]);
-        let hidden =
-            (any::<[bool; 3]>(), origin()).prop_map(|([upgrade, connection, accept], origin)| {
-                Hidden { upgrade, connection, accept, origin }
-            });
+        let hidden = (any::<[bool; 2]>(), origin())
+            .prop_map(|([upgrade, accept], origin)| Hidden { upgrade, accept, origin });
         let cache = prop::collection::vec(any_value(), 0..3);
         let cache =
             (cache, origin()).prop_map(|(bypass, origin)| Cache { origin, bypass: bypass.leak() });

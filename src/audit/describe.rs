@@ -504,8 +504,6 @@ impl<'a> Describer<'a> {
             }),
             hidden: Hidden {
                 upgrade: hides(upstream, c"upgrade"),
-                // nginx writes the Connection header of a 101 itself.
-                connection: false,
                 accept: hides(upstream, c"sec-websocket-accept"),
                 origin: origin("hide_header"),
             },

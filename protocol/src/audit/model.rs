@@ -443,8 +443,6 @@ pub struct Cache<'a> {
 pub struct Hidden<'a> {
     /// Upgrade
     pub upgrade: bool,
-    /// Connection
-    pub connection: bool,
     /// Sec-WebSocket-Accept
     pub accept: bool,
     /// Where that stands.

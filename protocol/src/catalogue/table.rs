@@ -285,8 +285,8 @@ location /chat {
 }";
 
     HiddenResponseHeader "hidden-response-header", Load Error;
-    title: "proxy_hide_header hides a header of the handshake from the client",
-    cause: "a client fails the connection when Upgrade, Connection or Sec-WebSocket-Accept is missing in the 101",
+    title: "proxy_hide_header hides a header of the 101 that the client needs",
+    cause: "a client fails the connection when Upgrade or Sec-WebSocket-Accept is missing in the 101; nginx writes its Connection header itself, whatever is hidden",
     fix: "remove that proxy_hide_header",
     symptom: "the browser reports a missing or wrong \"Sec-WebSocket-Accept\" header, the backend sees an open connection that ends at once",
     example: "\
@@ -648,7 +648,7 @@ upstream backend {
 
     MaxConns "max-conns", Load Warn;
     title: "max_conns limits the number of open WebSockets",
-    cause: "each tunnel holds one of the server's max_conns for its whole life, not only for a request",
+    cause: "each tunnel holds one of the server's max_conns for its whole life, not only for a request; how many are enough nginx cannot know, so ignore the finding once the limit is right",
     fix: "raise max_conns to the number of WebSockets that the server shall hold",
     symptom: "502 and \"no live upstreams\" when enough clients are connected",
     example: "\
@@ -660,11 +660,16 @@ upstream backend {
 # after
 upstream backend {
     server 10.0.0.1:3000 max_conns=20000;
+}
+location /chat {
+    websocket_guard on;
+    websocket_guard_ignore max-conns;
+    proxy_pass http://backend;
 }";
 
     LimitConn "limit-conn", Load Warn;
     title: "limit_conn limits the number of open WebSockets",
-    cause: "each tunnel counts for its whole life, so a few tabs, or one office behind one address, use up the limit",
+    cause: "each tunnel counts for its whole life, so a few tabs, or one office behind one address, use up the limit; how many are enough nginx cannot know, so ignore the finding once the limit is right",
     fix: "raise the limit for the location to the number of WebSockets that one key may hold",
     symptom: "503 (or limit_conn_status) when one user has several tabs open",
     example: "\
@@ -679,6 +684,7 @@ location /chat {
 limit_conn per_ip 10;
 location /chat {
     websocket_guard on;
+    websocket_guard_ignore limit-conn;
     limit_conn per_ip 500;
     proxy_pass http://backend;
 }";
@@ -785,7 +791,7 @@ events {
 
     OriginDenied "origin-denied", Run Configured;
     title: "the Origin is not allowed here",
-    cause: "browsers let any page open a WebSocket to any host and send the user's cookies with it; websocket_guard_origin allows only the listed pages",
+    cause: "browsers let any page open a WebSocket to any host and send the user's cookies with it; websocket_guard_origin allows only the listed pages, and clients without Origin, which are no browsers, only if \"none\" is listed",
     fix: "add it to websocket_guard_origin if the page is yours",
     symptom: "wscat prints \"Unexpected server response: 403\"",
     example: "websocket_guard: upgrade failed: origin \"https://evil.example\" is not allowed, allowed: \"https://app.example.com\"; add it to websocket_guard_origin if the page is yours [origin-denied]";
@@ -913,7 +919,7 @@ events {
     cause: "the backend is not running, listens on another address or port, or a firewall is in between",
     fix: "start the backend, or correct the address in proxy_pass",
     symptom: "wscat prints \"Unexpected server response: 502\"",
-    example: "websocket_guard: upgrade failed: no connection to backend 127.0.0.1:8080 (111: Connection refused); start the backend, or correct the address in proxy_pass [backend-unreachable]";
+    example: "websocket_guard: upgrade failed: no connection to backend 127.0.0.1:8080; start the backend, or correct the address in proxy_pass [backend-unreachable]";
 
     BackendNoLive "backend-no-live", Run Configured;
     title: "the upstream has no server left",
@@ -931,7 +937,7 @@ events {
 
     BackendTls "backend-tls", Run Configured;
     title: "nginx and the backend do not agree on TLS",
-    cause: "the TLS handshake with the backend failed (certificate, SNI, version), or one of the two speaks plain HTTP where the other speaks TLS",
+    cause: "the TLS handshake with the backend failed (certificate, SNI, version, or it speaks plain HTTP), or it answered plain HTTP with a TLS alert",
     fix: "check http:// or https:// in proxy_pass, proxy_ssl_server_name and proxy_ssl_name",
     symptom: "wscat prints \"Unexpected server response: 502\" or 400, nginx logs \"SSL_do_handshake() failed\"",
     example: "websocket_guard: upgrade failed: the TLS handshake with backend 10.0.0.5:443 failed (SNI not sent); check http:// or https:// in proxy_pass, proxy_ssl_server_name and proxy_ssl_name [backend-tls]";
@@ -1047,7 +1053,7 @@ events {
 
     TunnelIdle "tunnel-idle", TunnelEnd Error;
     title: "a silent tunnel was cut",
-    cause: "neither side sent a byte for as long as the idle limit; traffic in either direction starts it anew",
+    cause: "neither side sent a byte for as long as the idle limit, which is websocket_guard_timeout, or proxy_read_timeout where websocket_guard is off or check; traffic in either direction starts it anew",
     fix: "have the application send pings more often than that, or raise websocket_guard_timeout",
     symptom: "the connection closes with 1006 after a fixed time of silence",
     example: "websocket_guard: tunnel cut after 1h 2m: no byte in either direction for 1h (limit 1h; client silent for 1h 1m, backend silent for 1h); have the application send pings more often than that, or raise websocket_guard_timeout [tunnel-idle]";

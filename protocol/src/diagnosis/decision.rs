@@ -193,11 +193,9 @@ fn reached(facts: &Facts) -> Option<Finding> {
     Some(match failure {
         Failure::NoLivePeer => Finding::BackendNoLive,
         Failure::NotResolved(_) => Finding::BackendDns,
-        Failure::NotConnected(_) => Finding::BackendUnreachable,
+        Failure::NotConnected => Finding::BackendUnreachable,
         Failure::TimedOut(..) => Finding::BackendTimeout,
-        Failure::TlsHandshake { .. } | Failure::SpeaksTls | Failure::SpeaksPlain => {
-            Finding::BackendTls
-        }
+        Failure::TlsHandshake { .. } | Failure::SpeaksTls => Finding::BackendTls,
         Failure::Closed | Failure::Reset => Finding::BackendClosed,
         Failure::NotHttp => Finding::BackendNotWebsocket,
         Failure::HeaderTooBig => Finding::BackendHeaderTooBig,

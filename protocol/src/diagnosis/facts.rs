@@ -288,9 +288,8 @@ pub enum Failure<'a> {
     NoLivePeer,
     /// The name in proxy_pass did not resolve, or there is no resolver.
     NotResolved(&'a [u8]),
-    /// The connection was refused or could not be made; the system's text, such as
-    /// `111: Connection refused`, or nothing.
-    NotConnected(&'a [u8]),
+    /// The connection was refused or could not be made.
+    NotConnected,
     /// 504, and the limit in milliseconds, 0 if unknown.
     TimedOut(Waiting, u64),
     /// The TLS handshake failed; the name that was sent as SNI.
@@ -298,13 +297,11 @@ pub enum Failure<'a> {
         /// `None` without proxy_ssl_server_name.
         sni: Option<&'a [u8]>,
     },
-    /// It speaks TLS, and proxy_pass says http. A guess: the answer was no HTTP and began with the
-    /// bytes 15 03 (a TLS alert), or was a 400 from port 443.
+    /// It speaks TLS, and proxy_pass says http: the answer was no HTTP and began with the bytes
+    /// 15 03 (a TLS alert).
     SpeaksTls,
     /// The answer was no HTTP: nginx set `r->http_version` to 9.
     NotHttp,
-    /// It speaks plain HTTP, and proxy_pass says https ("wrong version number").
-    SpeaksPlain,
     /// It closed the connection.
     Closed,
     /// It reset the connection.

@@ -58,7 +58,16 @@ pub(super) fn tunnel_end(f: &mut Formatter, finding: Finding, end: &TunnelEnd) -
              a reload ("
         ),
     }?;
-    write!(f, "client silent for {client}, backend silent for {backend}); {}", finding.entry().fix)
+    write!(f, "client silent for {client}, backend silent for {backend}); ")?;
+    // websocket_guard_timeout would do nothing in such a location.
+    if finding == Finding::TunnelIdle && !end.mode.is_guarded() {
+        let module = handler.name();
+        return write!(
+            f,
+            "have the application send pings more often than that, or raise {module}_read_timeout"
+        );
+    }
+    f.write_str(finding.entry().fix)
 }
 
 /// The fix of the catalogue, or a better one where the facts allow it.
@@ -67,8 +76,24 @@ fn fix(finding: Finding, facts: &Facts) -> &'static str {
     if finding == Finding::NotProxied && facts.gave_up_reading() {
         return "see what nginx says about it with \"error_log ... info\"";
     }
-    if finding != Finding::UpgradeNotForwarded {
-        return usual;
+    match (finding, facts.gate) {
+        (Finding::OriginDenied, Gate::OriginDenied { denied: Denied::Missing, .. }) => {
+            return "add \"none\" to websocket_guard_origin if clients that are no browsers may \
+                    connect";
+        }
+        (Finding::OriginDenied, Gate::OriginDenied { denied: Denied::Repeated(_), .. }) => {
+            return "correct the client, or the proxy in front of this nginx";
+        }
+        // websocket_guard_forwarded would do nothing in such a location.
+        (Finding::BackendOrigin, _) if !facts.mode.is_guarded() => {
+            return "add \"proxy_set_header Host $http_host;\", or allow the origin in the backend";
+        }
+        (Finding::BackendRedirect, _) if !facts.mode.is_guarded() => {
+            return "use the final URL in the client; if only http becomes https, send \
+                    X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")";
+        }
+        (Finding::UpgradeNotForwarded, _) => {}
+        _ => return usual,
     }
     match obstacle(facts) {
         Some(Obstacle::Handler(_)) => "use proxy_pass, uwsgi_pass or scgi_pass there",
@@ -281,15 +306,7 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             f.write_str("\"")
         }
 
-        Finding::BackendUnreachable => {
-            write!(f, "no connection to {backend}")?;
-            match upstream.failure {
-                Some(Failure::NotConnected(reason)) if !reason.is_empty() => {
-                    write!(f, " ({})", Escaped(reason))
-                }
-                _ => Ok(()),
-            }
-        }
+        Finding::BackendUnreachable => write!(f, "no connection to {backend}"),
         Finding::BackendNoLive => {
             write!(f, "no server of upstream \"{}\" is free or alive", Escaped(upstream.name))
         }
@@ -306,9 +323,6 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             }
             Some(Failure::SpeaksTls) => {
                 write!(f, "{backend} seems to expect TLS and was sent plain HTTP")
-            }
-            Some(Failure::SpeaksPlain) => {
-                write!(f, "{backend} speaks plain HTTP where TLS was expected")
             }
             _ => write!(f, "the TLS handshake with {backend} failed (SNI not sent)"),
         },

@@ -305,7 +305,7 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             Finding::BackendUnreachable,
-            failed(502, Reached::Nothing, Some(Failure::NotConnected(b"111: Connection refused"))),
+            failed(502, Reached::Nothing, Some(Failure::NotConnected)),
             vec![answered(502), failed(502, Reached::Connection, None)],
         ),
         (
@@ -349,7 +349,7 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             Finding::BackendOrigin,
-            upstream(403, |u| u.host = Some(b"backend")),
+            Facts { mode: Mode::On, ..upstream(403, |u| u.host = Some(b"backend")) },
             vec![
                 answered(403),
                 Facts { origin: None, ..upstream(403, |u| u.host = Some(b"backend")) },
@@ -365,7 +365,7 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             Finding::BackendRedirect,
-            upstream(302, |u| u.redirect = Some(b"/login")),
+            Facts { mode: Mode::Auto, ..upstream(302, |u| u.redirect = Some(b"/login")) },
             vec![by_nginx(302), answered(304)],
         ),
         (
@@ -696,7 +696,7 @@ fn other_wordings() {
             gate: Gate::OriginDenied { denied: Denied::Missing, allowed: "same" },
             ..by_nginx(403)
         },
-        "a request without Origin is not allowed, allowed: \"same\"; ",
+        "a request without Origin is not allowed, allowed: \"same\"; add \"none\" to ",
     );
     check(by_nginx(444), "closed the connection without an answer (444); ");
     check(
@@ -722,6 +722,15 @@ fn other_wordings() {
         upstream(400, |u| u.altered = Some(Alteration::Method(b"POST"))),
         "by \"proxy_method POST\"; ",
     );
+    // What does nothing in an unguarded location is not advised there.
+    check(
+        upstream(403, |u| u.host = Some(b"backend")),
+        "another site; add \"proxy_set_header Host $http_host;\", or allow the origin",
+    );
+    check(
+        answered(302),
+        "send X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")",
+    );
     check(answered(404), "answered 404 to \"/chat\", the path that the client asked for; ");
     check(upstream(404, |u| u.uri = b""), "answered 404, the client asked for \"/chat\"; ");
     check(upstream(200, |u| u.uri = b""), "answered 200 to \"/chat\", it has no WebSocket there; ");
@@ -734,7 +743,7 @@ fn other_wordings() {
         "did not answer the handshake (uwsgi_read_timeout); ",
     );
     check(
-        answered(400).with_failure(Failure::SpeaksTls),
+        answered(200).with_failure(Failure::SpeaksTls),
         "seems to expect TLS and was sent plain HTTP; ",
     );
     check(
@@ -829,6 +838,7 @@ fn ended(end: End) -> TunnelEnd<'static> {
         backend_silent_ms: 240_000,
         peer: b"127.0.0.1:8080",
         handler: Handler::Proxy,
+        mode: Mode::On,
     }
 }
 
@@ -858,6 +868,16 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         assert_eq!(diagnosis.map(|d| d.finding()), Some(finding));
         let line = diagnosis.map_or_else(String::new, |d| d.line().to_string());
         assert_eq!(line, finding.entry().example);
+    }
+    for (mode, handler, limit) in [
+        (Mode::Auto, Handler::Uwsgi, "websocket_guard_timeout"),
+        (Mode::Check, Handler::Proxy, "proxy_read_timeout"),
+        (Mode::Off, Handler::Uwsgi, "uwsgi_read_timeout"),
+        (Mode::Off, Handler::Scgi, "scgi_read_timeout"),
+    ] {
+        let end = TunnelEnd { mode, handler, ..ended(End::Idle) };
+        let line = diagnose_end(&end).map_or_else(String::new, |d| d.line().to_string());
+        assert!(line.ends_with(&format!(", or raise {limit} [tunnel-idle]")), "{line}");
     }
     assert!(diagnose_end(&ended(End::Closed)).is_none());
     let all = Finding::ALL.into_iter();
@@ -1013,13 +1033,12 @@ impl<'a> Any<'a> {
         let failures = [
             Failure::NoLivePeer,
             Failure::NotResolved(value),
-            Failure::NotConnected(value),
+            Failure::NotConnected,
             Failure::TimedOut(Waiting::Connect, limit),
             Failure::TimedOut(Waiting::Send, limit),
             Failure::TimedOut(Waiting::Read, limit),
             Failure::TlsHandshake { sni: Some(value) },
             Failure::SpeaksTls,
-            Failure::SpeaksPlain,
             Failure::NotHttp,
             Failure::Closed,
             Failure::Reset,
@@ -1180,6 +1199,7 @@ proptest! {
             backend_silent_ms,
             peer: &peer,
             handler: Handler::Proxy,
+            mode: Mode::Off,
         };
         match diagnose_end(&end) {
             None => prop_assert_eq!(end.end, End::Closed),

@@ -2,7 +2,7 @@
 
 use crate::catalogue::Finding;
 
-use super::facts::Handler;
+use super::facts::{Handler, Mode};
 use super::{Diagnosis, Subject};
 
 /// One tunnel, when nginx calls the `u->finalize_request` that was replaced at the 101.
@@ -23,6 +23,8 @@ pub struct TunnelEnd<'a> {
     pub peer: &'a [u8],
     /// The location's handler.
     pub handler: Handler,
+    /// What websocket_guard says in the location.
+    pub mode: Mode,
 }
 
 /// What ended a tunnel.

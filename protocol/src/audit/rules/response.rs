@@ -11,14 +11,11 @@ pub fn hidden_response_header<'a>(
     proxied: &Proxied<'a>,
 ) -> Option<Problem<'a>> {
     let hidden = proxied.hidden;
-    let names: Vec<&str> = [
-        (hidden.upgrade, "Upgrade"),
-        (hidden.connection, "Connection"),
-        (hidden.accept, "Sec-WebSocket-Accept"),
-    ]
-    .into_iter()
-    .filter_map(|(hidden, name)| hidden.then_some(name))
-    .collect();
+    // nginx writes the Connection header of a 101 itself.
+    let names: Vec<&str> = [(hidden.upgrade, "Upgrade"), (hidden.accept, "Sec-WebSocket-Accept")]
+        .into_iter()
+        .filter_map(|(hidden, name)| hidden.then_some(name))
+        .collect();
     if names.is_empty() {
         return None;
     }
@@ -55,19 +52,19 @@ mod tests {
 
     #[test]
     fn hidden_headers() {
-        let hidden = |upgrade, connection, accept| {
+        let hidden = |upgrade, accept| {
             let origin = Origin::Here(Some(at(40)));
-            edit(on("/chat"), |p| p.hidden = Hidden { upgrade, connection, accept, origin })
+            edit(on("/chat"), |p| p.hidden = Hidden { upgrade, accept, origin })
         };
         assert_eq!(
-            lines(hidden(true, false, true)),
+            lines(hidden(true, true)),
             ["websocket_guard: location \"/chat\" hides Upgrade and Sec-WebSocket-Accept from the \
               client (proxy_hide_header); remove that proxy_hide_header [hidden-response-header] \
               in nginx.conf:40"]
         );
-        assert_eq!(names(&[hidden(false, true, false)]), ["hidden-response-header"]);
-        assert!(names(&[hidden(false, false, false)]).is_empty());
-        let scgi = edit(hidden(true, false, false), |p| p.module = ProxyModule::Scgi);
+        assert_eq!(names(&[hidden(false, true)]), ["hidden-response-header"]);
+        assert!(names(&[hidden(false, false)]).is_empty());
+        let scgi = edit(hidden(true, false), |p| p.module = ProxyModule::Scgi);
         assert!(lines(scgi)[0].contains("scgi_hide_header"));
     }
 
