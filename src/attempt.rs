@@ -146,6 +146,13 @@ impl Attempt {
         }
     }
 
+    /// Whether the request became a tunnel, and nothing more is to be said about that.
+    pub fn is_sound_tunnel(&self) -> bool {
+        self.tunnel.get().is_some()
+            && self.switch_fault.get().is_none()
+            && self.subrequest_101.get().is_none()
+    }
+
     /// Whether the request came as far as a location's preaccess phase.
     pub fn reached_location(&self) -> bool {
         self.current.get().is_some()

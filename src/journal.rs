@@ -17,7 +17,7 @@ use ngx::ffi::{
 use websocket_guard_protocol::catalogue::{Finding, Level};
 use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis};
 
-use crate::attempt::Location;
+use crate::attempt::{Attempt, Location};
 use crate::conf::{LocationConf, LogLevel};
 use crate::facts;
 use crate::request::Request;
@@ -51,6 +51,9 @@ pub unsafe extern "C" fn log_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
 pub fn report(request: &Request) {
     let attempt = request.attempt();
     if attempt.is_some_and(|attempt| attempt.reported.replace(true)) {
+        return;
+    }
+    if attempt.is_some_and(Attempt::is_sound_tunnel) {
         return;
     }
     let Some(facts) = facts::gather(request, attempt) else { return };

@@ -96,7 +96,7 @@ is(outcome($t, path => $_, headers => ['Upgrade: h2c, websocket']), '101', "$_: 
 is(outcome($t, path => '/by-hand/', headers => ['Upgrade: h2c']),
     '200, [info] Upgrade "h2c" does not name websocket, passed on by a proxy_set_header of its location; '
         . 'list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]', 'passed on');
-is_deeply([guard_log($t, 'notice')], [], 'nothing above info');
+is_deeply([run_time_log($t, 'notice')], [], 'nothing above info');
 
 # ---- stripped-upgrade
 

@@ -97,7 +97,7 @@ is_deeply([sums($since)], [], 'no sum yet');
 $t->stop();
 is_deeply([sums($since)], [$sum], 'a stop');
 
-is(scalar(guard_log($t)), 10 * 7 + 6, 'nothing else');
+is(scalar(run_time_log($t)), 10 * 7 + 6, 'nothing else');
 
 sub attempts {
     my ($count, $path) = @_;
@@ -114,7 +114,7 @@ sub lines {
     # The access log is written last.
     wait_until(sub { ended() >= $ended + $count });
     my %lines;
-    for (guard_log($t, undef, since => $since)) {
+    for (run_time_log($t, undef, since => $since)) {
         $lines{"$2 $1"}++ if /\[([\w-]+)\], client: .* "GET (\/\w+\/)/;
     }
     return \%lines;
@@ -122,7 +122,7 @@ sub lines {
 
 sub sums {
     my ($since) = @_;
-    return sort grep {/ more in the last /} guard_log($t, undef, since => $since);
+    return sort grep {/ more in the last /} run_time_log($t, undef, since => $since);
 }
 
 sub ended { return scalar(() = $t->read_file('access.log') =~ /\n/g) }

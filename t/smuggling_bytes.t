@@ -185,8 +185,8 @@ for my $location (@locations) {
 }
 
 is(join("\n", false_upgrades($t, 8081, lenient => qr!^/lenient!)), '', 'no false upgrade arrived');
-is(scalar(grep { !/ \[[a-z0-9-]+\](?:, client: .*)?$/ } guard_log($t)), 0, 'every line ends as it should');
-is(scalar(grep {/[^ -~]/} map {/(.*) \[[a-z0-9-]+\], client: /} guard_log($t)), 0, 'and holds nothing but text');
+is(scalar(grep { !/ \[[a-z0-9-]+\](?:, client: .*)?$/ } run_time_log($t)), 0, 'every line ends as it should');
+is(scalar(grep {/[^ -~]/} map {/(.*) \[[a-z0-9-]+\], client: /} run_time_log($t)), 0, 'and holds nothing but text');
 # The status that the client got, and the names of the guard's lines.
 sub named {
     my ($status, @lines) = split /, (?=\[)/, outcome($t, @_);

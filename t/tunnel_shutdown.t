@@ -64,7 +64,7 @@ ok($closed{$_}->close, "$_, one is closed in time") for @paths;
 ok($kept{$_}->closed_within(5), "$_, the other is cut") for @paths;
 wait_until(sub { !worker_pids($t, old => 1) });
 
-my @lines = guard_log($t);
+my @lines = run_time_log($t);
 is(scalar(@lines), @paths, 'a line each');
 my $silent = qr/(?:\d+ms|1s)/;
 my %cut = map {

@@ -723,7 +723,7 @@ fn listeners(cf: &ngx_conf_t) -> HashMap<*const ngx_http_core_srv_conf_t, Vec<Li
             for address in elements::<ngx_http_conf_addr_t>(&port.addrs) {
                 let listener = Listener {
                     address: bytes(address.opt.addr_text),
-                    port: (port.family != libc::AF_UNIX as isize).then(|| u16::from_be(port.port)),
+                    port: (port.family != libc::AF_UNIX as isize).then_some(port.port),
                     ssl: address.opt.ssl() != 0,
                     http2: has_http2(address),
                     place: None,

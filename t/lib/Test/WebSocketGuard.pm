@@ -23,7 +23,7 @@ our @EXPORT = qw/
     websocket raw_request handshake_request connection streams
     run_backend websocket_backend requests_seen false_upgrades
     make_certificate nginx_test conf_line place_of
-    guard_log guard_lines guard_findings log_size wait_log outcome
+    guard_log run_time_log guard_lines guard_findings log_size wait_log outcome
     reload master_pid worker_pids rss_kib
     wait_until time_limit
 /;
@@ -186,6 +186,9 @@ sub guard_log {
     my $log = -e $t->testdir . '/error.log' ? $t->read_file('error.log') : '';
     return guard_lines(substr($log, $options{since} // 0), $level, %options);
 }
+
+# Those of requests and tunnels only: the ones of the audit end with a file and a line.
+sub run_time_log { return grep { !/ in \S+:\d+$/ } guard_log(@_) }
 
 # The same from any text, such as the output of nginx_test.
 sub guard_lines {
@@ -477,7 +480,7 @@ Of those, the heads of requests with an Upgrade header that are not well-formed 
 C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
 C<place_of($t, '/ws/')> how the guard's lines name that location;
 C<outcome($t, path => ..)> what the client and the log say about one handshake;
-C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<guard_lines($text, $level)> those in a text;
+C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<run_time_log> without those of the audit; C<guard_lines($text, $level)> those in a text;
 C<guard_findings($t, $level, count)> the names of the findings; C<log_size($t)> a mark
 for C<since>; C<wait_log($t, qr/../, $seconds, since)>; C<reload($t)>; C<master_pid($t)>, C<worker_pids($t, old)>, C<rss_kib($pid)>.
 
