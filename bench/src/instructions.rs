@@ -1,0 +1,184 @@
+//! Exact figures: what one operation costs an nginx of a single process in instructions. It is the slope
+//! between two runs that differ only in the number of operations, so that start and end cancel out.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::callgrind;
+use crate::chart::{Bar, Panel};
+use crate::client::{self, WEBSOCKET};
+use crate::error::{write, Doing, Error, Result};
+use crate::frame::Echo;
+use crate::process::{free_address, pinned, Server};
+use crate::report::{ratio, whole, Bound, Report};
+use crate::statistics::{median, Estimate};
+use crate::subject::{self, Kind, HAND};
+use crate::Bench;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy)]
+enum Operation {
+    Handshake,
+    Echo(usize),
+    Plain(&'static str),
+}
+
+struct Work {
+    title: &'static str,
+    operation: Operation,
+    /// Of one run and of the other.
+    counts: (u32, u32),
+    goal: Option<f64>,
+}
+
+const WORK: [Work; 7] = [
+    Work {
+        title: "handshake",
+        operation: Operation::Handshake,
+        counts: (50, 350),
+        goal: Some(1.02),
+    },
+    Work {
+        title: "plain request, untouched location that nginx answers",
+        operation: Operation::Plain("/answer/"),
+        counts: (100, 2100),
+        goal: Some(1.001),
+    },
+    Work {
+        title: "plain request, untouched location that is proxied",
+        operation: Operation::Plain("/plain/"),
+        counts: (50, 350),
+        goal: Some(1.001),
+    },
+    Work {
+        title: "plain request, WebSocket location",
+        operation: Operation::Plain(WEBSOCKET),
+        counts: (50, 350),
+        goal: None,
+    },
+    Work {
+        title: "round trip of 64 B",
+        operation: Operation::Echo(64),
+        counts: (100, 1100),
+        goal: None,
+    },
+    Work {
+        title: "round trip of 1 KiB",
+        operation: Operation::Echo(1 << 10),
+        counts: (100, 1100),
+        goal: None,
+    },
+    Work {
+        title: "round trip of 64 KiB",
+        operation: Operation::Echo(64 << 10),
+        counts: (20, 120),
+        goal: None,
+    },
+];
+
+pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let rounds = if bench.quick { 1 } else { 3 };
+    let subjects = subject::nginxes(bench.pump);
+    report.section("Instructions", &format!(
+        "User-space instructions of a single nginx process (`valgrind --tool=callgrind`), the slope between two \
+         numbers of operations, one after the other; medians of {rounds} runs. The hand-written recipe runs without the \
+         module; for the untouched locations it is therefore the nginx without the module."
+    ));
+    let mut rows = Vec::new();
+    let mut panels = Vec::new();
+    for work in &WORK {
+        let mut bars = Vec::new();
+        let mut hand = f64::NAN;
+        for (at, subject) in subjects.iter().enumerate() {
+            bench.progress(format!("Instructions, {}, {}", work.title, subject.name));
+            let mut slopes = Vec::new();
+            for _ in 0..rounds {
+                let slope = slope(bench, *subject, work).await;
+                slopes
+                    .push(slope.doing(format!("Instructions, {}, {}", work.title, subject.name))?);
+            }
+            let value = median(&slopes);
+            let spread =
+                slopes.iter().fold(0f64, |spread, slope| spread.max((slope - value).abs()));
+            if at == 0 {
+                hand = value;
+            }
+            let against = Estimate::exact(value / hand);
+            rows.push(vec![
+                if at == 0 { work.title.to_owned() } else { String::new() },
+                subject.name.to_owned(),
+                whole(value),
+                format!("± {}", whole(spread)),
+                if at == 0 { "1".to_owned() } else { ratio(&against) },
+            ]);
+            bars.push(Bar { label: subject.name.to_owned(), value, text: whole(value) });
+            if let (1, Some(goal)) = (at, work.goal) {
+                report.goal(
+                    format!("Instructions, {}: × hand", work.title),
+                    Bound::AtMost(goal),
+                    against,
+                );
+            }
+        }
+        panels.push(Panel { title: format!("Instructions: {}", work.title), bars });
+    }
+    report.table(&["", "nginx with", "instructions", "between runs", "× hand"], &rows);
+    report.chart("instructions", &panels);
+    Ok(())
+}
+
+async fn slope(bench: &Bench, subject: subject::Subject, work: &Work) -> Result<f64> {
+    let few = count(bench, subject, work.operation, work.counts.0).await?;
+    let many = count(bench, subject, work.operation, work.counts.1).await?;
+    Ok((many - few) / f64::from(work.counts.1 - work.counts.0))
+}
+
+async fn count(
+    bench: &Bench,
+    subject: subject::Subject,
+    operation: Operation,
+    count: u32,
+) -> Result<f64> {
+    let Kind::Nginx(recipe) = subject.kind else {
+        return Err(Error::new(format!("{} is not nginx", subject.name)));
+    };
+    let directory = bench.scratch.directory("callgrind")?;
+    let address = free_address()?;
+    let (file, output) = (directory.join("nginx.conf"), directory.join("callgrind.out"));
+    write(&file, &subject::nginx(bench, recipe, address, false))?;
+    let mut command = pinned(bench.proxy_cpu, "valgrind")?;
+    callgrind::arguments(&mut command, &output);
+    command.arg(&bench.nginx).arg("-p").arg(&directory).arg("-c").arg(&file);
+    let server = Server::start(HAND.name, command, directory.join("output"), address).await?;
+    timeout(PATIENCE, operate(address, operation, count)).await??;
+    server.stop().await?;
+    callgrind::total(&output)
+}
+
+async fn operate(address: SocketAddr, operation: Operation, count: u32) -> Result<()> {
+    match operation {
+        Operation::Handshake => {
+            for _ in 0..count {
+                client::close(client::open(address).await?).await?;
+            }
+        }
+        Operation::Echo(size) => {
+            let mut tunnel = client::open(address).await?;
+            let (mut message, mut room) = (Echo::new(size), Vec::new());
+            for _ in 0..count {
+                client::echo(&mut tunnel, &mut message, &mut room).await?;
+            }
+            client::close(tunnel).await?;
+        }
+        Operation::Plain(path) => {
+            let mut connection = client::connect(address).await?;
+            for _ in 0..count {
+                client::get(&mut connection, path).await?;
+            }
+        }
+    }
+    Ok(())
+}
