@@ -1,9 +1,9 @@
 //! `nginx -t` on very large configurations: time, memory and instructions.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::callgrind;
+use crate::callgrind::{self, Count};
 use crate::chart::{Bar, Panel};
 use crate::error::{write, Doing, Error, Result};
 use crate::process::pinned;
@@ -191,12 +191,12 @@ async fn load(bench: &Bench, directory: &Path, file: &Path) -> Result<Load> {
 }
 
 async fn instructions(bench: &Bench, directory: &Path, file: &Path) -> Result<f64> {
-    let counts: PathBuf = directory.join("callgrind.out");
+    let counts = directory.join("callgrind.out");
     let mut command = pinned(bench.proxy_cpu, "valgrind")?;
     callgrind::arguments(&mut command, &counts);
     command.arg(&bench.nginx).args(["-t", "-q", "-p"]).arg(directory).arg("-c").arg(file);
     output(command).await?;
-    callgrind::total(&counts)
+    Ok(Count::read(&counts)?.total)
 }
 
 /// What a command prints; what it complains about is an error.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+#[derive(Debug)]
 pub struct Error(String);
 
 impl Error {

@@ -40,12 +40,12 @@ impl Sample {
     }
 
     fn returned(&self) -> f64 {
-        (self.used - self.closed) / (self.used - self.before)
+        ((self.used - self.closed) / (self.used - self.before)).max(0.0)
     }
 }
 
 pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
-    let rounds = if bench.quick { 2 } else { 5 };
+    let rounds = if bench.quick { 2 } else { 3 };
     let tunnels = bench.tunnels;
     let subjects = subject::proxies(bench.pump);
     let mut all: Vec<(Subject, Vec<Sample>)> =
