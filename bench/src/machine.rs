@@ -41,15 +41,17 @@ pub fn introduction(bench: &Bench) -> Result<String> {
     let _ = writeln!(
         text,
         "- machine: {cpu}, {} processors, {:.0} GiB{virtual_machine}",
-        std::thread::available_parallelism()?,
+        bench.processors,
         memory.unwrap_or(f64::NAN) / f64::from(1 << 20),
     );
     let _ = writeln!(text, "- system: {system}, Linux {}", output("uname", &["-r"])?);
     let _ = writeln!(text, "- module: version {}, commit {}", env!("CARGO_PKG_VERSION"), commit());
-    for subject in [HAND, HAPROXY, CADDY, APACHE] {
-        let _ = writeln!(text, "- {}", subject.version(bench)?);
+    for (name, subject) in
+        [("nginx", HAND), ("HAProxy", HAPROXY), ("Caddy", CADDY), ("Apache httpd", APACHE)]
+    {
+        let _ = writeln!(text, "- {name}: `{}`", subject.version(bench)?);
     }
-    let _ = writeln!(text, "- {}", output("valgrind", &["--version"])?);
+    let _ = writeln!(text, "- valgrind: `{}`", output("valgrind", &["--version"])?);
     text += "\nTo repeat it: `make bench`; `make bench BENCH_QUICK=1` for a look of a few minutes; `make bench-config` for \
              the last part only.\n";
     Ok(text)
@@ -64,9 +66,8 @@ pub fn describe(bench: &Bench, report: &mut Report) -> Result<()> {
     );
     for subject in subject::proxies(bench.pump) {
         report.subsection(match subject.kind {
-            Kind::Nginx(_) => subject.name,
             Kind::Caddy => "Caddy (GOMAXPROCS=1)",
-            Kind::Haproxy | Kind::Apache | Kind::Direct => subject.name,
+            _ => subject.name,
         });
         report.paragraph(&format!("```\n{}```", subject.example(bench)));
     }

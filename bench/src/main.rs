@@ -51,6 +51,7 @@ pub struct Bench {
     pump: bool,
     backend: SocketAddr,
     scratch: Scratch,
+    processors: usize,
     proxy_cpu: usize,
     load_cpu: usize,
     /// `worker_connections` and its like: two for each tunnel, and some to spare.
@@ -163,6 +164,7 @@ async fn run(options: Options) -> Result<()> {
         pump: false,
         backend: process::free_address()?,
         scratch: Scratch::new()?,
+        processors,
         proxy_cpu: 0,
         load_cpu: 1,
         connections: 2 * tunnels as u64 + 400,

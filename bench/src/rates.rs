@@ -197,17 +197,12 @@ fn describe(report: &mut Report, workload: &Workload, all: &[Series]) {
         let cpu = median(&series.cpu()) * 1e6;
         let only_proxied = |text: String| if proxied { text } else { String::new() };
         let percent = |values: Vec<f64>| format!("{:.0} %", 100.0 * median(&values));
-        let baseline = std::ptr::eq(series, hand);
-        let against = |of: &[f64], to: &[f64]| match baseline {
-            true => "1".to_owned(),
-            false => ratio(&Estimate::ratio(of, to)),
-        };
         rows.push(vec![
             series.subject.name.to_owned(),
             whole(rate),
             only_proxied(format!("{cpu:.1}")),
-            against(&series.rate(), &hand.rate()),
-            only_proxied(against(&series.cpu(), &hand.cpu())),
+            ratio(&Estimate::ratio(&series.rate(), &hand.rate())),
+            only_proxied(ratio(&Estimate::ratio(&series.cpu(), &hand.cpu()))),
             only_proxied(percent(series.of(|sample| sample.proxy_busy))),
             percent(series.of(|sample| sample.load_busy)),
         ]);

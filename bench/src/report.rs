@@ -117,7 +117,9 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 /// `0.512 (0.498 to 0.521)`
 pub fn ratio(estimate: &Estimate) -> String {
     let Estimate { value, low, high } = *estimate;
-    if low == high {
+    if [value, low, high] == [1.0; 3] {
+        "1".to_owned()
+    } else if low == high {
         format!("{value:.4}")
     } else {
         format!("{value:.3} ({low:.3} to {high:.3})")
@@ -150,7 +152,8 @@ mod tests {
         assert_eq!(whole(999.6), "1,000");
         assert_eq!(whole(-12.0), "-12");
         assert_eq!(whole(-0.1), "0");
-        assert_eq!(ratio(&Estimate::exact(1.0)), "1.0000");
+        assert_eq!(ratio(&Estimate::exact(1.0)), "1");
+        assert_eq!(ratio(&Estimate::exact(1.02)), "1.0200");
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Subject {
         let output = Command::new(self.path(bench)).arg(argument).output().doing(self.name)?;
         let text =
             String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        Ok(text.lines().next().unwrap_or_default().trim_start_matches("nginx version: ").to_owned())
+        Ok(text.lines().next().unwrap_or_default().to_owned())
     }
 
     /// The configuration as the report shows it, for ports of no meaning.
