@@ -54,7 +54,8 @@ pub struct Bench {
     processors: usize,
     proxy_cpu: usize,
     load_cpu: usize,
-    /// `worker_connections` and its like: two for each tunnel, and some to spare.
+    /// `worker_connections` and its like: two for each tunnel, and a third to spare, since nginx drops
+    /// connections that have not yet sent a request when few are left.
     connections: u64,
     tunnels: usize,
     quick: bool,
@@ -167,7 +168,7 @@ async fn run(options: Options) -> Result<()> {
         processors,
         proxy_cpu: 0,
         load_cpu: 1,
-        connections: 2 * tunnels as u64 + 400,
+        connections: 3 * tunnels as u64,
         tunnels,
         quick: options.quick,
         start: Instant::now(),

@@ -177,7 +177,7 @@ frontend web
 backend websocket
     server backend {backend}
 ",
-                bench.connections / 2
+                bench.tunnels + 100
             ),
             Kind::Caddy => format!(
                 "{{
