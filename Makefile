@@ -136,3 +136,30 @@ install: module ## copy the module to the modules directory of the installed ngi
 .PHONY: clean
 clean: ## remove everything that was built
 	rm -rf build target
+
+# apache2-bin is the program of apache2 without its service.
+BENCH_PACKAGES = haproxy caddy apache2-bin valgrind
+BENCH          = $(CURDIR)/build/bin/websocket-guard-bench
+BENCH_QUICK   ?=
+# A quick run is no result to keep.
+BENCH_OUTPUT  ?= $(if $(BENCH_QUICK),build/bench,docs)
+bench           = $(BENCH) --nginx '$(call binary,$(FLAVOUR))' --module '$(CURDIR)/build/$(FLAVOUR)/$(SO)' \
+	$(if $(BENCH_QUICK),--quick)
+
+.PHONY: bench-setup
+bench-setup: setup ## install what is missing for "make bench"
+	@.ci/install-packages $(BENCH_PACKAGES)
+
+.PHONY: bench-tool
+bench-tool:
+	$(pure-cargo) build --release --locked -p websocket-guard-bench
+	@$(call put,build/target/release/websocket-guard-bench,$(BENCH))
+
+.PHONY: bench
+bench: bench-setup module bench-tool ## measure all and write docs/benchmarks.md (BENCH_QUICK=1: a look, in build/bench/)
+	$(bench) --output '$(BENCH_OUTPUT)'
+	@echo '$(BENCH_OUTPUT)/benchmarks.md'
+
+.PHONY: bench-config
+bench-config: bench-setup module bench-tool ## only the load of a configuration of 50,000 locations
+	@$(bench) configuration

@@ -1,0 +1,113 @@
+//! The echo server behind every proxy: a WebSocket message comes back as it was, and anything that is not a
+//! handshake is answered with a short text.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use websocket_guard_protocol::accept::accept;
+
+use crate::error::{Doing, Error, Result};
+use crate::{frame, http};
+
+const BACKLOG: u32 = 4096;
+const HEAD_LIMIT: usize = 16 << 10;
+/// A tunnel that has nothing to say keeps no more than this.
+const IDLE_BUFFER: usize = 4 << 10;
+
+/// Serves until the runtime ends.
+pub fn start(address: SocketAddr) -> Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).doing(address)?;
+    let listener = socket.listen(BACKLOG)?;
+    tokio::spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(serve(stream));
+                }
+                // The client has gone, or files are short: the load notices what matters.
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    Ok(())
+}
+
+/// An error is a peer that went away; what the load expects it checks at its own end.
+async fn serve(mut stream: TcpStream) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut bytes = Vec::with_capacity(IDLE_BUFFER);
+    loop {
+        let Some(length) = http::head(&bytes) else {
+            if bytes.len() > HEAD_LIMIT {
+                return Err(Error::new("a request head without end"));
+            }
+            if stream.read_buf(&mut bytes).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        let request: Vec<u8> = bytes.drain(..length).collect();
+        let head = std::str::from_utf8(&request).map_err(|error| Error::new(error.to_string()))?;
+        let connection = http::value(head, "Connection").unwrap_or_default().to_ascii_lowercase();
+        let upgrade = http::value(head, "Upgrade").unwrap_or_default();
+        let key = http::value(head, "Sec-WebSocket-Key");
+        match key {
+            Some(key)
+                if connection.contains("upgrade") && upgrade.eq_ignore_ascii_case("websocket") =>
+            {
+                let accept = accept(key.as_bytes());
+                let answer = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Accept: {}\r\n\r\n",
+                    String::from_utf8_lossy(&accept)
+                );
+                stream.write_all(answer.as_bytes()).await?;
+                return echo(stream, bytes).await;
+            }
+            _ => {
+                let answer =
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
+                stream.write_all(answer.as_bytes()).await?;
+                if connection == "close" || head.contains(" HTTP/1.0\r\n") {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn echo(mut stream: TcpStream, mut bytes: Vec<u8>) -> Result<()> {
+    loop {
+        let head = frame::Head::parse(&bytes)?;
+        let length = head.as_ref().map_or(0, |head| head.header + head.payload);
+        match head {
+            Some(head) if bytes.len() >= length => {
+                let mut answer = frame::header(head.opcode, head.payload);
+                let payload = bytes.get_mut(head.header..length).unwrap_or_default();
+                head.mask(payload);
+                answer.extend_from_slice(payload);
+                bytes.drain(..length);
+                if bytes.is_empty() && bytes.capacity() > IDLE_BUFFER {
+                    bytes = Vec::new();
+                }
+                stream.write_all(&answer).await?;
+                if head.opcode == frame::CLOSE {
+                    return Ok(());
+                }
+            }
+            _ => {
+                bytes.reserve(length.saturating_sub(bytes.len()).max(IDLE_BUFFER));
+                match stream.read_buf(&mut bytes).await {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Instructions in user space, counted by valgrind.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::{read, Error, Result};
+
+/// Puts valgrind in front of a program; its counts land in `output`.
+pub fn arguments(command: &mut Command, output: &Path) {
+    let mut file = OsString::from("--callgrind-out-file=");
+    file.push(output);
+    command.args(["--tool=callgrind", "--vgdb=no", "--quiet"]).arg(file);
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Count {
+    pub total: f64,
+    /// In functions with sha1 in their name: valgrind's processor has no instructions for it, today's real ones have.
+    pub sha1: f64,
+}
+
+impl Count {
+    /// What a program has executed.
+    pub fn read(output: &Path) -> Result<Self> {
+        Self::parse(&read(output)?)
+            .ok_or_else(|| Error::new(format!("no totals in {}", output.display())))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut count = Self { total: f64::NAN, sha1: 0.0 };
+        let mut sha1 = Vec::new();
+        let mut inside = false;
+        let mut called = false;
+        for line in text.lines() {
+            if let Some(total) = line.strip_prefix("totals:") {
+                count.total = total.trim().parse().ok()?;
+            } else if let Some(function) = line.strip_prefix("fn=").or(line.strip_prefix("cfn=")) {
+                // "(12) name" the first time, be it of a caller or of one that is called; "(12)" from then on.
+                let (number, name) = function.split_once(' ').unwrap_or((function, ""));
+                if name.to_ascii_lowercase().contains("sha1") {
+                    sha1.push(number);
+                }
+                if line.starts_with("fn=") {
+                    inside = sha1.contains(&number);
+                }
+            } else if line.starts_with("calls=") {
+                called = true;
+            } else if line
+                .starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first))
+            {
+                // The line after a call has the cost of what was called.
+                let own = !std::mem::take(&mut called);
+                if inside && own {
+                    count.sha1 += line.split(' ').nth(1)?.parse::<f64>().ok()?;
+                }
+            }
+        }
+        (!count.total.is_nan()).then_some(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_cost_of_sha1() {
+        let text = "version: 1\npositions: line\nevents: Ir\n\nfn=(1) main\n0 5\ncfn=(2) sha1::compress\ncalls=1 0\n0 30\n\
+                    fn=(2)\n0 9\nfn=(3) SHA1_Update\n+2 7\ncfn=(4) memcpy\ncalls=2 0\n* 14\nfn=(2)\n-1 1\n\ntotals: 66\n";
+        assert_eq!(Count::parse(text), Some(Count { total: 66.0, sha1: 17.0 }));
+        assert_eq!(Count::parse("fn=(1) main\n0 5\n"), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! Quiet tunnels beside one that never stops: how long do they wait?
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::chart::{Bar, Panel};
+use crate::client;
+use crate::error::{Doing, Error, Result};
+use crate::frame::Echo;
+use crate::report::{whole, Report};
+use crate::statistics::{median, quantile, Random};
+use crate::subject::{self, Running};
+use crate::Bench;
+
+const QUIET: usize = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+const FLOOD_MESSAGE: usize = 64 << 10;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Latencies in microseconds, and MiB/s of the flood in each direction.
+struct Sample {
+    alone: f64,
+    median: f64,
+    slow: f64,
+    slowest: f64,
+    flood: f64,
+}
+
+pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let (rounds, slice) = if bench.quick { (2, 500) } else { (5, 1500) };
+    let slice = Duration::from_millis(slice);
+    let mut all = Vec::new();
+    for subject in subject::all(bench.pump) {
+        all.push((subject.start(bench).await?, Vec::new()));
+    }
+    let mut random = Random::new(2);
+    for round in 0..rounds {
+        bench.progress(format!("Fairness, round {} of {rounds}", round + 1));
+        for at in random.order(all.len()) {
+            let Some((running, samples)) = all.get_mut(at) else { continue };
+            let sample = timeout(PATIENCE, measure(running, slice)).await.map_err(Error::from);
+            samples.push(
+                sample
+                    .and_then(|sample| sample)
+                    .doing(format!("Fairness, {}", running.subject.name))?,
+            );
+        }
+    }
+
+    report.section("Fairness", &format!(
+        "{QUIET} quiet tunnels each send 64 B every {} ms, beside one tunnel that sends messages of 64 KiB as fast as \
+         they are taken. Latency of the quiet ones, with all the waiting in the load itself (see \"no proxy\"); medians \
+         of {rounds} rounds.",
+        PAUSE.as_millis()
+    ));
+    let mut rows = Vec::new();
+    let mut bars = Vec::new();
+    for (running, samples) in &all {
+        let middle =
+            |value: fn(&Sample) -> f64| median(&samples.iter().map(value).collect::<Vec<_>>());
+        let slow = middle(|sample| sample.slow);
+        rows.push(vec![
+            running.subject.name.to_owned(),
+            whole(middle(|sample| sample.alone)),
+            whole(middle(|sample| sample.median)),
+            whole(slow),
+            whole(middle(|sample| sample.slowest)),
+            whole(middle(|sample| sample.flood)),
+        ]);
+        bars.push(Bar { label: running.subject.name.to_owned(), value: slow, text: whole(slow) });
+    }
+    report.table(
+        &["latency, µs", "median, no flood", "median", "99 %", "slowest", "flood, MiB/s"],
+        &rows,
+    );
+    let title = "Latency of quiet tunnels beside one that floods, 99 %, µs".to_owned();
+    report.chart("fairness", &[Panel { title, bars }]);
+    for (running, _) in all {
+        running.stop().await?;
+    }
+    Ok(())
+}
+
+async fn measure(running: &Running, slice: Duration) -> Result<Sample> {
+    let alone = quiet(running.address, slice / 3).await?;
+    let flooding = Arc::new(Flood::default());
+    let start = Instant::now();
+    let task = tokio::spawn(flood(running.address, flooding.clone()));
+    let beside = quiet(running.address, slice).await?;
+    let flooded = flooding.bytes.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
+    flooding.stop.store(true, Ordering::Relaxed);
+    task.await??;
+    Ok(Sample {
+        alone: median(&alone),
+        median: median(&beside),
+        slow: quantile(&beside, 0.99),
+        slowest: quantile(&beside, 1.0),
+        flood: flooded / f64::from(1 << 20),
+    })
+}
+
+/// The latencies that quiet tunnels see, in microseconds.
+async fn quiet(address: SocketAddr, slice: Duration) -> Result<Vec<f64>> {
+    let mut clients = JoinSet::new();
+    for number in 0..QUIET {
+        clients.spawn(async move {
+            let mut tunnel = client::open(address).await?;
+            let (mut message, mut room) = (Echo::new(64), Vec::new());
+            let mut latencies = Vec::new();
+            sleep(PAUSE * number as u32 / QUIET as u32).await;
+            let end = Instant::now() + slice;
+            while Instant::now() < end {
+                let start = Instant::now();
+                client::echo(&mut tunnel, &mut message, &mut room).await?;
+                latencies.push(start.elapsed().as_secs_f64() * 1e6);
+                sleep(PAUSE).await;
+            }
+            client::close(tunnel).await?;
+            Ok::<_, Error>(latencies)
+        });
+    }
+    let mut latencies = Vec::new();
+    while let Some(client) = clients.join_next().await {
+        latencies.extend(client??);
+    }
+    Ok(latencies)
+}
+
+/// One tunnel that is never quiet.
+#[derive(Default)]
+struct Flood {
+    stop: AtomicBool,
+    /// Number of the last message, once it is known.
+    last: AtomicU64,
+    bytes: AtomicU64,
+}
+
+async fn flood(address: SocketAddr, flood: Arc<Flood>) -> Result<()> {
+    let (mut reader, mut writer) = client::open(address).await?.into_split();
+    let sender = flood.clone();
+    let sender = tokio::spawn(async move {
+        let mut message = Echo::new(FLOOD_MESSAGE);
+        for number in 1.. {
+            message.advance();
+            let last = sender.stop.load(Ordering::Relaxed);
+            if last {
+                sender.last.store(number, Ordering::Relaxed);
+            }
+            writer.write_all(&message.request).await.doing("flooding")?;
+            if last {
+                break;
+            }
+        }
+        Ok::<_, Error>(writer)
+    });
+    let mut expected = Echo::new(FLOOD_MESSAGE);
+    let mut received = vec![0; expected.answer.len()];
+    for number in 1.. {
+        reader.read_exact(&mut received).await.doing("waiting for the flood")?;
+        expected.advance();
+        client::same(&received, &expected)?;
+        flood.bytes.fetch_add(received.len() as u64, Ordering::Relaxed);
+        if flood.last.load(Ordering::Relaxed) == number {
+            break;
+        }
+    }
+    let tunnel = sender.await??.reunite(reader).map_err(|error| Error::new(error.to_string()))?;
+    client::close(tunnel).await
+}

@@ -1,0 +1,228 @@
+//! The benchmark of ngx_http_websocket_guard_module: `make bench`.
+//!
+//! Load and echo backend are this program; each proxy is started for it, on loopback, on a processor of its own.
+//! See `USAGE` and docs/benchmarks.md, which it writes.
+
+mod backend;
+mod callgrind;
+mod chart;
+mod client;
+mod configuration;
+mod error;
+mod fairness;
+mod frame;
+mod http;
+mod idle;
+mod instructions;
+mod machine;
+mod process;
+mod rates;
+mod report;
+mod statistics;
+mod subject;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use tokio::signal::unix::{signal, SignalKind};
+
+use crate::error::{Doing, Error, Result};
+use crate::process::Scratch;
+use crate::report::Report;
+
+const USAGE: &str = "websocket-guard-bench --module FILE [--nginx FILE] [--output DIRECTORY] [--quick] [PART ...]
+
+Measures the parts rates, idle, fairness, instructions and configuration, or those that are named.
+
+  --module FILE       ngx_http_websocket_guard_module.so
+  --nginx FILE        the nginx that it is built for (nginx)
+  --output DIRECTORY  write benchmarks.md and benchmarks/*.svg there; otherwise the figures are printed
+  --quick             fewer and shorter rounds: a look, not a result
+";
+
+/// What all parts need to know.
+pub struct Bench {
+    nginx: PathBuf,
+    module: PathBuf,
+    /// Whether the module has a tunnel of its own.
+    pump: bool,
+    backend: SocketAddr,
+    scratch: Scratch,
+    processors: usize,
+    proxy_cpu: usize,
+    load_cpu: usize,
+    /// `worker_connections` and its like: two for each tunnel, and a third to spare, since nginx drops
+    /// connections that have not yet sent a request when few are left.
+    connections: u64,
+    tunnels: usize,
+    quick: bool,
+    start: Instant,
+}
+
+impl Bench {
+    fn progress(&self, what: impl std::fmt::Display) {
+        eprintln!("{:4} s  {what}", self.start.elapsed().as_secs());
+    }
+}
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("websocket-guard-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<()> {
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // How this program starts others: see process.rs.
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("exec") => return process::exec(arguments.split_off(1)),
+        Some("measure") => return process::measure(arguments.split_off(1)),
+        _ => {}
+    }
+    let options =
+        Options::parse(arguments).map_err(|error| Error::new(format!("{error}\n\n{USAGE}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            result = run(options) => result,
+            result = tokio::signal::ctrl_c() => result.map_err(Error::from).and(Err(Error::new("interrupted"))),
+            _ = terminate.recv() => Err(Error::new("terminated")),
+        }
+    })
+}
+
+struct Options {
+    nginx: PathBuf,
+    module: PathBuf,
+    output: Option<PathBuf>,
+    quick: bool,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Rates,
+    Idle,
+    Fairness,
+    Instructions,
+    Configuration,
+}
+
+const PARTS: [(&str, Part); 5] = [
+    ("rates", Part::Rates),
+    ("idle", Part::Idle),
+    ("fairness", Part::Fairness),
+    ("instructions", Part::Instructions),
+    ("configuration", Part::Configuration),
+];
+
+impl Options {
+    fn parse(arguments: Vec<OsString>) -> std::result::Result<Self, String> {
+        let text = |error: pico_args::Error| error.to_string();
+        let mut arguments = pico_args::Arguments::from_vec(arguments);
+        let mut options = Self {
+            nginx: arguments
+                .opt_value_from_str("--nginx")
+                .map_err(text)?
+                .unwrap_or_else(|| "nginx".into()),
+            module: arguments.value_from_str("--module").map_err(text)?,
+            output: arguments.opt_value_from_str("--output").map_err(text)?,
+            quick: arguments.contains("--quick"),
+            parts: Vec::new(),
+        };
+        for argument in arguments.finish() {
+            let part = PARTS.iter().find(|(name, _)| argument == *name);
+            let (_, part) = part.ok_or_else(|| format!("there is no part {argument:?}"))?;
+            options.parts.push(*part);
+        }
+        if options.parts.is_empty() {
+            options.parts.extend(PARTS.iter().map(|(_, part)| part));
+        }
+        Ok(options)
+    }
+}
+
+async fn run(options: Options) -> Result<()> {
+    let processors = std::thread::available_parallelism()?.get();
+    if processors < 2 {
+        return Err(Error::new("it takes two processors: one for the proxy, one for the load"));
+    }
+    let files = process::raise_file_limit()?;
+    let tunnels =
+        (if options.quick { 1000 } else { 4000 }).min((files as usize).saturating_sub(500) / 2);
+    let module = options.module.canonicalize().doing(options.module.display())?;
+    let mut bench = Bench {
+        nginx: options.nginx,
+        module,
+        pump: false,
+        backend: process::free_address()?,
+        scratch: Scratch::new()?,
+        processors,
+        proxy_cpu: 0,
+        load_cpu: 1,
+        connections: 3 * tunnels as u64,
+        tunnels,
+        quick: options.quick,
+        start: Instant::now(),
+    };
+    bench.pump = has_pump(&bench)?;
+    process::pin(bench.load_cpu)?;
+    backend::start(bench.backend)?;
+
+    let mut report = Report::default();
+    for part in &options.parts {
+        match part {
+            Part::Rates => rates::run(&bench, &mut report).await?,
+            Part::Idle => idle::run(&bench, &mut report).await?,
+            Part::Fairness => fairness::run(&bench, &mut report).await?,
+            Part::Instructions => instructions::run(&bench, &mut report).await?,
+            Part::Configuration => configuration::run(&bench, &mut report).await?,
+        }
+    }
+    bench.progress("done");
+    match options.output {
+        Some(directory) => {
+            machine::describe(&bench, &mut report)?;
+            report.write(&directory, &machine::introduction(&bench)?)
+        }
+        None => {
+            print!("{}", report.text());
+            Ok(())
+        }
+    }
+}
+
+/// Asks nginx itself whether the module knows the directive.
+fn has_pump(bench: &Bench) -> Result<bool> {
+    let directory = bench.scratch.directory("directives")?;
+    let file = directory.join("nginx.conf");
+    for (directive, required) in
+        [("websocket_guard on;", true), ("websocket_guard_tunnel pump;", false)]
+    {
+        let text = format!(
+            "load_module {};\nerror_log error.log;\npid nginx.pid;\nevents {{\n}}\nhttp {{\n    access_log off;\n{}    {directive}\n}}\n",
+            bench.module.display(),
+            subject::TEMPORARY_PATHS,
+        );
+        error::write(&file, &text)?;
+        let mut command = Command::new(&bench.nginx);
+        let output = command.args(["-t", "-q", "-p"]).arg(&directory).arg("-c").arg(&file).output();
+        let output = output.doing(bench.nginx.display())?;
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            if required || !complaint.contains("unknown directive") {
+                return Err(Error::new(format!("nginx does not take the module: {complaint}")));
+            }
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,250 @@
+//! Handshakes and echo round trips: how many a second, and at what price.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::chart::{Bar, Panel};
+use crate::client;
+use crate::error::{Doing, Result};
+use crate::frame::Echo;
+use crate::process::own_cpu;
+use crate::report::{ratio, whole, Bound, Report};
+use crate::statistics::{median, Estimate, Random};
+use crate::subject::{self, Kind, Running, Subject, CADDY, HAND, HAPROXY};
+use crate::Bench;
+
+struct Workload {
+    title: &'static str,
+    name: &'static str,
+    /// Size of the messages; None for handshakes.
+    message: Option<usize>,
+    /// Clients that do one operation after the other.
+    clients: usize,
+    /// CPU of the guard against the hand-written recipe.
+    goal: Option<f64>,
+}
+
+const WORKLOADS: [Workload; 4] = [
+    Workload { title: "Handshakes", name: "handshakes", message: None, clients: 16, goal: None },
+    Workload {
+        title: "Messages of 64 B",
+        name: "messages-64",
+        message: Some(64),
+        clients: 16,
+        goal: Some(1.0),
+    },
+    Workload {
+        title: "Messages of 1 KiB",
+        name: "messages-1k",
+        message: Some(1 << 10),
+        clients: 16,
+        goal: Some(1.0),
+    },
+    Workload {
+        title: "Messages of 64 KiB",
+        name: "messages-64k",
+        message: Some(64 << 10),
+        clients: 4,
+        goal: Some(0.35),
+    },
+];
+
+const WARM_UP: Duration = Duration::from_millis(60);
+/// For the operations under way when a slice ends.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One slice of one subject.
+struct Sample {
+    rate: f64,
+    /// Seconds of the proxy's CPU time for an operation.
+    cpu: f64,
+    proxy_busy: f64,
+    load_busy: f64,
+}
+
+struct Series {
+    subject: Subject,
+    samples: Vec<Sample>,
+}
+
+impl Series {
+    fn of(&self, value: impl Fn(&Sample) -> f64) -> Vec<f64> {
+        self.samples.iter().map(value).collect()
+    }
+
+    fn cpu(&self) -> Vec<f64> {
+        self.of(|sample| sample.cpu)
+    }
+
+    fn rate(&self) -> Vec<f64> {
+        self.of(|sample| sample.rate)
+    }
+}
+
+pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let (rounds, slice) = if bench.quick { (5, 150) } else { (15, 400) };
+    let slice = Duration::from_millis(slice);
+    let mut running = Vec::new();
+    for subject in subject::all(bench.pump) {
+        running.push(subject.start(bench).await?);
+    }
+    report.section("Rates", &format!(
+        "In each of {rounds} rounds every subject has a slice of {} ms, in an order of chance. A row has the medians \
+         of all rounds; the ratios are medians of the ratios within a round, with their 95 % confidence interval \
+         (bootstrap). The second copy of the hand-written recipe shows how much of a ratio is noise. Every byte that \
+         comes back is compared. CPU time is that of all processes of the proxy, kernel included. Where the load's \
+         processor is the busy one, the rate says more about the load than about the proxy, and the CPU time is the figure to read.",
+        slice.as_millis()
+    ));
+    for workload in &WORKLOADS {
+        let mut series: Vec<Series> = running
+            .iter()
+            .map(|running| Series { subject: running.subject, samples: Vec::new() })
+            .collect();
+        let mut random = Random::new(0);
+        for round in 0..rounds {
+            bench.progress(format!("{}, round {} of {rounds}", workload.title, round + 1));
+            for at in random.order(running.len()) {
+                let (Some(running), Some(series)) = (running.get(at), series.get_mut(at)) else {
+                    continue;
+                };
+                let sample = measure(workload, running, slice).await;
+                series
+                    .samples
+                    .push(sample.doing(format!("{}, {}", workload.title, running.subject.name))?);
+            }
+        }
+        describe(report, workload, &series);
+    }
+    for running in running {
+        running.stop().await?;
+    }
+    Ok(())
+}
+
+async fn measure(workload: &Workload, running: &Running, slice: Duration) -> Result<Sample> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicU64::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..workload.clients {
+        let (stop, done) = (stop.clone(), done.clone());
+        let (address, message) = (running.address, workload.message);
+        clients.spawn(async move {
+            match message {
+                None => {
+                    while !stop.load(Ordering::Relaxed) {
+                        client::close(client::open(address).await?).await?;
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                }
+                Some(size) => {
+                    let mut tunnel = client::open(address).await?;
+                    let (mut message, mut room) = (Echo::new(size), Vec::new());
+                    while !stop.load(Ordering::Relaxed) {
+                        client::echo(&mut tunnel, &mut message, &mut room).await?;
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                    client::close(tunnel).await
+                }
+            }
+        });
+    }
+    sleep(WARM_UP).await;
+    let cpu = || running.server.as_ref().map_or(Ok(Duration::ZERO), |server| server.cpu());
+    let before = (Instant::now(), done.load(Ordering::Relaxed), cpu()?, own_cpu()?);
+    sleep(slice).await;
+    let after = (Instant::now(), done.load(Ordering::Relaxed), cpu()?, own_cpu()?);
+    stop.store(true, Ordering::Relaxed);
+    timeout(PATIENCE, async {
+        while let Some(client) = clients.join_next().await {
+            let result: Result<()> = client?;
+            result?;
+        }
+        Ok::<_, crate::error::Error>(())
+    })
+    .await??;
+
+    let time = (after.0 - before.0).as_secs_f64();
+    let operations = (after.1 - before.1) as f64;
+    let (proxy, load) = ((after.2 - before.2).as_secs_f64(), (after.3 - before.3).as_secs_f64());
+    Ok(Sample {
+        rate: operations / time,
+        cpu: proxy / operations,
+        proxy_busy: proxy / time,
+        load_busy: load / time,
+    })
+}
+
+fn describe(report: &mut Report, workload: &Workload, all: &[Series]) {
+    let Some(hand) = all.iter().find(|series| series.subject.name == HAND.name) else { return };
+    report.subsection(workload.title);
+    let mut rows = Vec::new();
+    let mut panels = [
+        Panel { title: format!("{} per second", workload.title), bars: Vec::new() },
+        Panel {
+            title: format!("{}: CPU time of the proxy for each, µs", workload.title),
+            bars: Vec::new(),
+        },
+    ];
+    for series in all {
+        let proxied = series.subject.kind != Kind::Direct;
+        let rate = median(&series.rate());
+        let cpu = median(&series.cpu()) * 1e6;
+        let only_proxied = |text: String| if proxied { text } else { String::new() };
+        let percent = |values: Vec<f64>| format!("{:.0} %", 100.0 * median(&values));
+        rows.push(vec![
+            series.subject.name.to_owned(),
+            whole(rate),
+            only_proxied(format!("{cpu:.1}")),
+            ratio(&Estimate::ratio(&series.rate(), &hand.rate())),
+            only_proxied(ratio(&Estimate::ratio(&series.cpu(), &hand.cpu()))),
+            only_proxied(percent(series.of(|sample| sample.proxy_busy))),
+            percent(series.of(|sample| sample.load_busy)),
+        ]);
+        let [rates, cpus] = &mut panels;
+        let label = series.subject.name.to_owned();
+        rates.bars.push(Bar { label: label.clone(), value: rate, text: whole(rate) });
+        if proxied {
+            cpus.bars.push(Bar { label, value: cpu, text: format!("{cpu:.1}") });
+        }
+    }
+    report.table(
+        &[
+            "",
+            "per second",
+            "CPU, µs each",
+            "rate × hand",
+            "CPU × hand",
+            "proxy's processor",
+            "load's processor",
+        ],
+        &rows,
+    );
+    report.chart(workload.name, &panels);
+
+    let Some(guard) = all.iter().find(|series| matches!(series.subject.kind, Kind::Nginx(recipe) if recipe != subject::Recipe::Hand))
+    else {
+        return;
+    };
+    if let Some(goal) = workload.goal {
+        let measured = Estimate::ratio(&guard.cpu(), &hand.cpu());
+        report.goal(format!("{}: CPU × hand", workload.title), Bound::AtMost(goal), measured);
+    }
+    if workload.message == Some(64 << 10) {
+        for other in [HAPROXY, CADDY] {
+            if let Some(series) = all.iter().find(|series| series.subject.name == other.name) {
+                let measured = Estimate::ratio(&guard.rate(), &series.rate());
+                report.goal(
+                    format!("{}: rate × {}", workload.title, other.name),
+                    Bound::Above(1.0),
+                    measured,
+                );
+            }
+        }
+    }
+}
