@@ -26,9 +26,9 @@ FLAVOURS ?= debian vendored
 JOBS     ?= $(shell echo $$((2 * $$(nproc))))
 
 # What is installed from Debian packages when missing. Rust comes from rustup: Debian 12's is too old.
-PACKAGES         = gcc make perl libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
-TEST_PACKAGES    = libprotocol-websocket-perl libio-socket-ssl-perl openssl curl
-INTEROP_PACKAGES = python3 python3-venv nodejs npm chromium
+PACKAGES         = gcc make perl python3 libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
+TEST_PACKAGES    = libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
+INTEROP_PACKAGES = python3-venv nodejs npm chromium
 
 # Which nginx "make module" builds for. Asked late, since "make setup" may change the answer.
 FLAVOUR = $(if $(NGINX_SOURCE_DIR)$(NGINX_BUILD_DIR),custom,$\
@@ -101,8 +101,21 @@ lint: ## check format (rustfmt) and code (clippy)
 unit: ## unit tests of the crates that need no nginx
 	$(pure-cargo) test --workspace --exclude $(MODULE) --locked
 
+# How long "make fuzz" runs each of its targets.
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz fuzz-short
+fuzz: setup ## fuzz what reads a peer's bytes, FUZZ_SECONDS for each target
+	protocol/fuzz/run $(FUZZ_SECONDS)
+fuzz-short: ## the same, 30 seconds for each target
+	protocol/fuzz/run 30
+
+.PHONY: findings-doc
+findings-doc: ## write docs/findings.md anew from the catalogue
+	$(pure-cargo) run --quiet --locked -p websocket-guard-protocol --example findings-doc
+
 .PHONY: test
-test: setup setup-interop lint unit module $(FLAVOURS:%=module-%) test-nginx test-build interop demo-check ## everything
+test: setup setup-interop lint unit fuzz-short module $(FLAVOURS:%=module-%) test-nginx test-build interop demo-check ## everything
 
 .PHONY: test-nginx
 test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (debian vendored), JOBS= at a time
