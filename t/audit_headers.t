@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(93);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(91);
 
 # ---- missing-upgrade -----------------------------------------------------------------------------
 
@@ -29,17 +29,13 @@ HTTP11 CONNECTION HOST
 include ws.conf;
 CONF
         files => { 'ws.conf' => "\nlocation ~ ^/ws/ { #= missing-upgrade\n PASS }\n" }],
-    ['nested' => <<'CONF'],
+    ['nested, headers of the location around it' => <<'CONF'],
 location /app/ {
-    RECIPE PASS
-    location /app/ws/ { #= missing-upgrade missing-connection
+    HTTP11 CONNECTION HOST PASS
+    location = /app/ws { #= missing-upgrade
         websocket_guard check;
-        proxy_set_header Host $host;
         PASS
     }
-}
-location /app/other/ {
-    HTTP11 HOST CONNECTION PASS
 }
 CONF
     ['the name in small letters' => <<'CONF'],

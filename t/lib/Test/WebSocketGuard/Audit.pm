@@ -16,13 +16,16 @@ our @EXPORT = qw/ audits /;
 
 # What a configuration may say for short.
 my %SHORT = (
-    PASS    => 'proxy_pass http://127.0.0.1:8081;',
-    HTTP11  => 'proxy_http_version 1.1; proxy_read_timeout 1h;',
-    UPGRADE => 'proxy_set_header Upgrade $http_upgrade;',
+    PASS       => 'proxy_pass http://127.0.0.1:8081;',
+    VERSION    => 'proxy_http_version 1.1;',
+    TIMEOUT    => 'proxy_read_timeout 1h;',
+    UPGRADE    => 'proxy_set_header Upgrade $http_upgrade;',
     CONNECTION => 'proxy_set_header Connection $connection_upgrade;',
-    HOST    => 'proxy_set_header Host $http_host;',
+    HOST       => 'proxy_set_header Host $http_host;',
+    HTTP11     => 'VERSION TIMEOUT',
+    HEADERS    => 'UPGRADE CONNECTION HOST',
+    RECIPE     => 'HTTP11 HEADERS',
 );
-$SHORT{RECIPE} = join ' ', @SHORT{qw/ HTTP11 UPGRADE CONNECTION HOST /};
 
 # audits($t, NAME, LINE, [WHAT => CONF, files => { NAME => TEXT }, line => LINE], ...)
 #
@@ -56,7 +59,6 @@ sub audits {
         defined $place ? $with++ : $without++;
         next unless defined $options{line};
         my $whole = $options{line} =~ s/%%PORT_(\d+)%%/Test::Nginx::port($1)/ger . " [$name] in $place";
-        Test::More::diag(Test::Nginx::port(8080), " ", Test::Nginx::port(8081), " $whole", $t->read_file("nginx-test.conf")=~/(listen.*)/) if $whole =~ /lacks the port/;
         my @its = grep {/\Q[$name]\E/} keys %lines;
         Test::More::is("@its", $whole, "$name: $what, the line");
     }
