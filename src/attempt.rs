@@ -22,7 +22,7 @@ use websocket_guard_protocol::diagnosis::{Asks, Failure, Gate, SwitchFault};
 use crate::conf::{Guard, LocationConf, MainConf};
 use crate::nginx::{array_of, ngx_str, AllocationFailed};
 use crate::request::Request;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Pump, Tunnel};
 
 /// What is remembered of one main request. It lives in the request's pool.
 #[derive(Default)]
@@ -49,6 +49,8 @@ pub struct Attempt {
     pub reported: Cell<bool>,
     /// Set once the request is a tunnel.
     pub tunnel: Cell<Option<Tunnel>>,
+    /// Set once the guard moves the tunnel's bytes.
+    pub pump: Cell<Option<&'static Pump>>,
 }
 
 /// The client's request as it came.
