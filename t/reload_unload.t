@@ -41,8 +41,8 @@ $t->write_file_expand('nginx.conf', $conf)->plan(39);
 my $with = $t->read_file('nginx.conf');
 
 # The line stands in TEST_GLOBALS.
-my $without = $with =~ s/load_module \S*websocket_guard\S*;//r =~ s/websocket_guard  on;//r;
-isnt($without, $with =~ s/websocket_guard  on;//r, 'the module is loaded by the configuration');
+my $without = unguarded($with =~ s/load_module \S*websocket_guard\S*;//r);
+isnt($without, unguarded($with), 'the module is loaded by the configuration');
 
 run_backend($t, 8081);
 $t->run();
@@ -77,6 +77,9 @@ for my $round (1 .. 3) {
 ok($_->close, 'orderly end') for @tunnels;
 ok(wait_until(sub { !worker_pids($t, old => 1) }), 'the old workers are gone');
 is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');
+
+# Without any directive of the module.
+sub unguarded { return $_[0] =~ s/^\s*websocket_guard\w* .*?;//mgr }
 
 sub loaded {
     my ($pid) = @_;

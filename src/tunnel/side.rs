@@ -157,14 +157,16 @@ impl Side {
     }
 }
 
-/// Times an event that is waited for, and only such a one.
+/// Times an event that is waited for or will come, and only such a one. A worker that shuts down
+/// leaves once no timer is set (`ngx_event_no_timers_left`).
 ///
 /// # Safety
 /// `event` must be an event of an open connection.
 unsafe fn set_timer(event: *mut ngx_event_t, timeout: ngx_msec_t) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        if (*event).active() != 0 && (*event).ready() == 0 {
+        let waiting = (*event).active() != 0 && (*event).ready() == 0;
+        if waiting || (*event).posted() != 0 {
             ngx_add_timer(event, timeout);
         } else if (*event).timer_set() != 0 {
             ngx_del_timer(event);
