@@ -111,15 +111,16 @@ impl Request {
         // SAFETY: the array has a place for each HTTP module; this module's holds null or an
         // attempt.
         let attempt = unsafe { (*r.ctx.add(Guard::module().ctx_index)).cast::<Attempt>().as_ref() };
-        if attempt.is_none() && r.internal() != 0 {
+        if attempt.is_none() && (r.internal() != 0 || r.filter_finalize() != 0) {
             return self.find_attempt();
         }
         attempt
     }
 
-    /// Finds the attempt again after an internal redirect, which clears the module contexts
-    /// (`ngx_http_internal_redirect`), and puts it back in its place.
-    fn find_attempt(&self) -> Option<&'static Attempt> {
+    /// Finds the attempt also after nginx has cleared the module contexts, as it does for an internal
+    /// redirect and where a filter replaces the response (`ngx_http_internal_redirect`,
+    /// `ngx_http_filter_finalize_request`), and puts it back in its place.
+    pub fn find_attempt(&self) -> Option<&'static Attempt> {
         // SAFETY: the cleanups of a live pool are a linked list, and the marker says what `data`
         // is.
         unsafe {

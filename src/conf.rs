@@ -126,6 +126,8 @@ pub struct MainConf {
     pub keepalive: ngx_http_upstream_init_pt,
     /// nginx's own handler of Upgrade lines.
     pub process_upgrade: ngx_http_header_handler_pt,
+    /// The index of `$http_upgrade`, if the configuration uses it.
+    pub http_upgrade: Option<usize>,
     /// The place of the realip module in a request's module contexts.
     pub realip: Option<usize>,
     /// The header list of a location for which there is none, up to `http {}`.
@@ -151,6 +153,7 @@ impl Default for MainConf {
             proxies: Proxies::default(),
             keepalive: None,
             process_upgrade: None,
+            http_upgrade: None,
             realip: None,
             no_headers: HeaderList::new(ptr::null_mut()),
             no_conditions: ConditionList::new(ptr::null_mut()),

@@ -110,15 +110,20 @@ fn checked(request: &Request, attempt: Option<&Attempt>, location: Location) -> 
     if let Some(checked) = attempt.and_then(|attempt| attempt.checked.get()) {
         return checked;
     }
-    if request.has_upgrade() {
-        return gate::check(request, location.conf);
-    }
-    Checked {
+    let mut checked = Checked {
         asks: Asks::Nothing,
         upgrade: b"",
         method: bytes(request.raw().method_name),
         gate: Gate::Passed,
+    };
+    if request.has_upgrade() {
+        checked = gate::check(request, location.conf);
+        if request.raw().valid_location() == 0 {
+            // nginx gave up before its phases, maybe with half of the header read.
+            checked.gate = Gate::Passed;
+        }
     }
+    checked
 }
 
 fn status(request: &Request, attempt: Option<&Attempt>) -> u16 {

@@ -62,6 +62,7 @@ fn pass(request: Request) -> Result<(), ngx_int_t> {
         Action::PlainHttp => {
             request.lines(b"upgrade").for_each(discard);
             request.forget_upgrade();
+            request.forget_variable();
             Ok(())
         }
         Action::BadRequest => Err(NGX_HTTP_BAD_REQUEST as ngx_int_t),
@@ -143,6 +144,7 @@ fn forward(request: Request, conf: &LocationConf) -> Result<(), ngx_int_t> {
         }
     }
     lines.for_each(discard);
+    request.forget_variable();
     Ok(())
 }
 

@@ -124,6 +124,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
     let main = Guard::main_conf_mut(cf).ok_or(AllocationFailed)?;
     attempt::watch_headers(cf, main)?;
+    main.http_upgrade = variables::index(cf, b"http_upgrade");
     // SAFETY: all modules are merged, so all upstreams are initialized.
     unsafe { peer::watch(cf) };
     for location in &main.guarded {

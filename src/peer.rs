@@ -140,7 +140,7 @@ unsafe fn find(peer: *mut ngx_peer_connection_t) -> Option<(Request, &'static At
         let context = (*(*peer).log).data.cast::<ngx_http_log_ctx_t>().as_ref()?;
         Request::new(context.request)?.main()
     };
-    Some((request, request.attempt()?))
+    Some((request, request.find_attempt()?))
 }
 
 /// What the state of the connection tells, when nginx gives it up or is done with it.
@@ -162,6 +162,12 @@ unsafe fn failure(
         let Some(connection) = connection.as_ref() else {
             return Some(Failure::NotConnected(b""));
         };
+        #[cfg(ngx_feature = "ssl")]
+        if !connection.ssl.is_null() && !connected {
+            // The connection counts as made once the handshake is done and the certificate verified.
+            let sni = (conf.ssl_server_name != 0).then(|| bytes(upstream.ssl_name));
+            return Some(Failure::TlsHandshake { sni });
+        }
         let (read, write) = (connection.read.as_ref()?, connection.write.as_ref()?);
         if read.timedout() != 0 || write.timedout() != 0 {
             let (waiting, limit) = if !connected {
@@ -172,11 +178,6 @@ unsafe fn failure(
                 (Waiting::Read, conf.read_timeout)
             };
             return Some(Failure::TimedOut(waiting, limit as u64));
-        }
-        #[cfg(ngx_feature = "ssl")]
-        if connection.ssl.as_ref().is_some_and(|ssl| ssl.handshaked() == 0) {
-            let sni = (conf.ssl_server_name != 0).then(|| bytes(upstream.ssl_name));
-            return Some(Failure::TlsHandshake { sni });
         }
         if !connected {
             return Some(Failure::NotConnected(b""));

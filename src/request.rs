@@ -170,6 +170,19 @@ impl Request {
         // SAFETY: as in `raw`.
         unsafe { (*self.0.as_ptr()).headers_in.upgrade = ptr::null_mut() };
     }
+
+    /// Makes nginx read `$http_upgrade` anew, after the header was changed: it keeps the value once
+    /// it was used, as by an `if` in the rewrite phase.
+    pub fn forget_variable(self) {
+        if let Some(index) = self.main_conf().and_then(|main| main.http_upgrade) {
+            // SAFETY: the request has a value for each indexed variable.
+            unsafe {
+                let value = &mut *self.raw().variables.add(index);
+                value.set_valid(0);
+                value.set_not_found(0);
+            }
+        }
+    }
 }
 
 /// A version of HTTP as nginx keeps it: major * 1000 + minor.

@@ -19,7 +19,8 @@ impl SentRequest {
         // SAFETY: the buffers of the request live in its pool, and what was written to them stays
         // there after it is sent.
         let head = unsafe {
-            if (*upstream.conf).module.as_bytes() != b"proxy" {
+            // There is no configuration yet if the address in proxy_pass was not to be made out.
+            if upstream.conf.as_ref()?.module.as_bytes() != b"proxy" {
                 return None;
             }
             let buffer = upstream.request_bufs.as_ref()?.buf.as_ref()?;

@@ -1,10 +1,13 @@
 //! The backend's 101 (RFC 6455 section 4.1): verified before a byte is tunnelled.
 
+use std::borrow::Cow;
+
 use ngx::ffi::{ngx_http_clean_header, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_BAD_GATEWAY};
 use websocket_guard_protocol::diagnosis::SwitchFault;
 use websocket_guard_protocol::response::{Sent, Switch};
 use websocket_guard_protocol::token::Lines;
 
+use crate::conf::LocationConf;
 use crate::journal;
 use crate::request::{header_values, Request};
 use crate::sent::SentRequest;
@@ -23,7 +26,7 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
     };
     // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
     let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
-    let fault = fault(&request, upstream);
+    let fault = fault(&request, conf, upstream);
     let guarded = conf.mode().applies();
     if fault.is_some() || guarded || request.attempt().is_some() {
         if let Some(attempt) = request.start_attempt() {
@@ -53,6 +56,7 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
 
 fn fault(
     request: &Request,
+    conf: &LocationConf,
     upstream: &'static ngx_http_upstream_t,
 ) -> Option<SwitchFault<'static>> {
     if upstream.upgrade() == 0 {
@@ -60,18 +64,14 @@ fn fault(
     }
     // SAFETY: the upstream is the request's.
     match unsafe { SentRequest::of(upstream) } {
-        Some(sent) => {
-            if sent.value(b"upgrade").is_none() {
-                return Some(SwitchFault::Unsolicited);
-            }
-            compare(upstream, |name| sent.values(name))
-        }
+        Some(sent) => compare(conf, upstream, |name| sent.values(name)),
         // uwsgi and scgi pass the client's header on as it is.
-        None => compare(upstream, |name| request.values(name)),
+        None => compare(conf, upstream, |name| request.values(name)),
     }
 }
 
 fn compare<L: Lines<'static>>(
+    conf: &LocationConf,
     upstream: &'static ngx_http_upstream_t,
     sent: impl Fn(&'static [u8]) -> L,
 ) -> Option<SwitchFault<'static>> {
@@ -83,11 +83,24 @@ fn compare<L: Lines<'static>>(
         subprotocol: answered(b"sec-websocket-protocol"),
         extensions: answered(b"sec-websocket-extensions"),
     };
+    // A location's own proxy_set_header may have sent more than is allowed.
+    let allowed = match conf.protocols().filter(|_| conf.mode().applies()) {
+        Some(protocols) => Cow::Owned(protocols.select(sent(b"upgrade")).to_string().into_bytes()),
+        None => Cow::Borrowed(sent(b"upgrade").next().unwrap_or_default()),
+    };
+    if allowed.is_empty() {
+        return Some(SwitchFault::Unsolicited);
+    }
     let sent = Sent {
-        upgrade: sent(b"upgrade").next().unwrap_or_default(),
-        key: sent(b"sec-websocket-key"),
-        subprotocols: sent(b"sec-websocket-protocol"),
-        extensions: sent(b"sec-websocket-extensions"),
+        upgrade: &allowed,
+        key: for_now(sent(b"sec-websocket-key")),
+        subprotocols: for_now(sent(b"sec-websocket-protocol")),
+        extensions: for_now(sent(b"sec-websocket-extensions")),
     };
     switch.verify(&sent).err().map(SwitchFault::Wrong)
+}
+
+/// The lines, for no longer than a borrowed value beside them.
+fn for_now<'a>(lines: impl Lines<'static> + 'a) -> impl Lines<'a> {
+    lines.map(|line| -> &'a [u8] { line })
 }

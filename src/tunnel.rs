@@ -139,7 +139,9 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
 unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     // SAFETY: guaranteed by the caller.
     let Some(request) = (unsafe { Request::new(r) }) else { return };
-    let Some(tunnel) = request.attempt().and_then(|attempt| attempt.tunnel.get()) else { return };
+    let Some(tunnel) = request.find_attempt().and_then(|attempt| attempt.tunnel.get()) else {
+        return;
+    };
     report_end(&request, &tunnel, rc);
     if let Some(pump) = request.attempt().and_then(|attempt| attempt.pump.get()) {
         pump.stop();

@@ -5,14 +5,16 @@ use core::ffi::CStr;
 use ngx::core::Status;
 use ngx::ffi::{
     nginx_version, ngx_conf_t, ngx_http_add_variable, ngx_http_get_variable_pt, ngx_http_request_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_str_t, ngx_uint_t, NGX_HTTP_VAR_NOCACHEABLE,
+    ngx_http_variable_s, ngx_http_variable_value_t, ngx_int_t, ngx_str_t, ngx_uint_t,
+    NGX_HTTP_VAR_NOCACHEABLE,
 };
+use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis, Facts};
 use websocket_guard_protocol::token::contains_token;
 
 use crate::conf::{LocationConf, Mode};
 use crate::facts;
-use crate::nginx::{evaluate, ngx_str, AllocationFailed};
+use crate::nginx::{elements, evaluate, ngx_str, AllocationFailed};
 use crate::request::Request;
 use crate::upstreams;
 
@@ -37,6 +39,14 @@ pub fn register(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
         variable.ok_or(AllocationFailed)?.get_handler = handler;
     }
     Ok(())
+}
+
+/// The index of a variable, if the configuration uses it (`ngx_http_get_variable_index`).
+pub fn index(cf: &ngx_conf_t, name: &[u8]) -> Option<usize> {
+    let core = NgxHttpCoreModule::main_conf(cf)?;
+    // SAFETY: the array holds the variables that are used.
+    let used: &[ngx_http_variable_s] = unsafe { elements(&core.variables) };
+    used.iter().position(|variable| variable.name.as_bytes() == name)
 }
 
 /// A variable's value.

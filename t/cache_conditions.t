@@ -82,7 +82,7 @@ cached('/own/off/a?own_fresh=1', 'BYPASS');
 is(websocket(path => '/own/off/a')->header('X-Cache'), 'HIT', 'off: a handshake is like any request');
 is(websocket(path => '/own/off/a?own_fresh=1')->header('X-Cache'), 'BYPASS', 'off: unless asked for');
 
-is(join(' ', guard_findings($t, 'error', count => 1)), 'cached-response', 'nothing but what failed');
+is(join(' ', guard_findings($t, 'error', count => 2)), 'cached-response wrong-location', 'nothing but what failed');
 
 sub cached {
     my ($uri, $status, $name) = @_;

@@ -9,7 +9,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(93);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(94);
 
 # Wrong directive, and what nginx says about it.
 
@@ -99,8 +99,10 @@ is($code, 0, 'right values');
 unlike($output, qr{\[(?:warn|error|crit|alert|emerg)\]}, 'right values, no complaint');
 
 $t->write_file_expand('nginx.conf', "daemon off;\n$right");
+run_backend($t, 8081);
 $t->run();
-is_deeply([guard_log($t, 'error')], [], 'nginx starts with them');
+is(websocket()->echo('hello'), 'hello', 'nginx runs with them');
+is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');
 
 # A configuration with this in a server.
 sub conf {

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 
-# "websocket_guard off" in a location of a guarded one: what nginx would have done without the
+# "websocket_guard off" or "check" in a location of a guarded one: what nginx would have done without the
 # guard is back there, in headers, HTTP version, timeouts and buffering.
 
 use strict;
@@ -12,7 +12,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(25);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(30);
 
 %%TEST_GLOBALS%%
 
@@ -38,6 +38,11 @@ http {
 
             location /on/off/ {
                 websocket_guard  off;
+                proxy_pass       http://127.0.0.1:8081;
+            }
+
+            location /on/check/ {
+                websocket_guard  check;
                 proxy_pass       http://127.0.0.1:8081;
             }
         }
@@ -111,7 +116,7 @@ $t->run();
 
 # The request, to the byte.
 
-for my $path (qw{ /on/off/ /auto/off/ /own/off/ /version/off/ }) {
+for my $path (qw{ /on/off/ /on/check/ /auto/off/ /own/off/ /version/off/ }) {
     my @plain = ("${path}page", without => [qw/ Upgrade Connection /]);
     is(head(8080, @plain), head(8083, @plain), "$path, plain request");
     is(head(8080, "${path}ws"), head(8083, "${path}ws"), "$path, handshake");
@@ -128,19 +133,21 @@ isnt(head(8080, '/on/ws'), head(8083, '/on/ws'), 'the head shows it');
 # Buffering and timeouts.
 
 ok(!streams('/on/off/'), 'buffering is back');
+ok(!streams('/on/check/'), 'in check too');
 ok(!streams('/own/off/'), 'beside own headers too');
 ok(streams('/version/off/'), 'an explicit value of the location around it is inherited');
 ok(streams('/on/'), 'on does not buffer');
 
-my %slow = map { $_ => connection() } qw{ /on/ /on/off/ /auto/off/ /version/off/ };
+my %slow = map { $_ => connection() } qw{ /on/ /on/off/ /on/check/ /auto/off/ /version/off/ };
 $slow{$_}->write("GET ${_}slow?2 HTTP/1.1\r\nHost: localhost\r\n\r\n") for keys %slow;
 $_->read_response for values %slow;
 is($slow{'/on/off/'}->status, 504, 'timeout is back');
+is($slow{'/on/check/'}->status, 504, 'in check too');
 is($slow{'/auto/off/'}->status, 504, 'in auto it was not away');
 is($slow{'/version/off/'}->status, 200, 'an explicit value of the location around it is inherited');
 is($slow{'/on/'}->status, 200, 'on has another');
 
-is(scalar(grep { $_->uri =~ /off/ && $_->header('Upgrade') } requests_seen($t)), 0, 'no Upgrade from there');
+is(scalar(grep { $_->uri =~ /off|check/ && $_->header('Upgrade') } requests_seen($t)), 0, 'no Upgrade from there');
 
 # The head of a request as the backend gets it.
 sub head {

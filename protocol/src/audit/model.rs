@@ -96,6 +96,8 @@ pub struct Server<'a> {
     pub name: &'a [u8],
     /// Its opening line (`file_name` and `line` of the same).
     pub place: Place<'a>,
+    /// `websocket_guard` as it is in force in the server itself.
+    pub mode: Mode,
     /// The sockets that it answers on: those addresses of `ngx_http_core_main_conf_t.ports` whose
     /// `servers` have it.
     pub listeners: &'a [Listener<'a>],

@@ -33,6 +33,9 @@ fn plain(facts: &Facts) -> Option<Finding> {
         // The Upgrade header may have been among what was not read.
         return None;
     }
+    if facts.gave_up_reading() {
+        return facts.key.then_some(Finding::NotProxied);
+    }
     if facts.key {
         return Some(Finding::StrippedUpgrade);
     }
@@ -48,6 +51,9 @@ fn other_protocol(facts: &Facts) -> Option<Finding> {
     }
     if facts.early.is_some() || facts.backend_answered(101) {
         return None;
+    }
+    if facts.gave_up_reading() {
+        return facts.key.then_some(Finding::NotProxied);
     }
     if facts.mode.is_guarded() && facts.has_no_upgrade_header() {
         return Some(Finding::Http2Upgrade);
@@ -93,7 +99,8 @@ fn client(facts: &Facts) -> Option<Finding> {
 fn gate(facts: &Facts) -> Option<Finding> {
     match facts.gate {
         Gate::Passed => None,
-        Gate::OriginDenied { .. } => Some(Finding::OriginDenied),
+        // Elsewhere it was let through, and something else has failed.
+        Gate::OriginDenied { .. } => facts.mode.is_guarded().then_some(Finding::OriginDenied),
         Gate::Violated(violation) => Some(match violation {
             Violation::Http2Upgrade => Finding::Http2Upgrade,
             Violation::Method => Finding::HandshakeMethod,
@@ -114,7 +121,9 @@ fn nginx(facts: &Facts) -> Option<Finding> {
         || (facts.upstream.is_none() && matches!(facts.status, 401 | 403 | 429 | 444 | 503));
     let forwards = facts.upstream.is_some() && obstacle(facts).is_none();
 
+    // Without a location nginx gave up before it looked for one.
     if facts.mode == Mode::Off
+        && facts.location.is_some()
         && facts.marked_location.is_some()
         && !(redirects || refuses || forwards)
     {
@@ -139,7 +148,8 @@ fn nginx(facts: &Facts) -> Option<Finding> {
             _ => Finding::AccessCheckFailed,
         });
     }
-    if facts.status == 499 {
+    // A client that leaves because it does not like the backend's answer is not the cause.
+    if facts.status == 499 && !facts.upstream.is_some_and(|u| u.reached == Reached::Header) {
         return Some(Finding::ClientGone);
     }
     match facts.upstream {
@@ -147,6 +157,8 @@ fn nginx(facts: &Facts) -> Option<Finding> {
         None => Some(match facts.status {
             401 | 403 | 444 => Finding::AccessDenied,
             429 | 503 => Finding::RateLimited,
+            // Too large as well, and thrown away.
+            413 => Finding::HandshakeBody,
             _ => Finding::NotProxied,
         }),
     }
@@ -267,6 +279,12 @@ pub(super) fn obstacle<'a>(facts: &Facts<'a>) -> Option<Obstacle<'a>> {
 impl<'a> Facts<'a> {
     fn header_was_not_read(&self) -> bool {
         matches!(self.early, Some(Early::HeaderTooLarge | Early::UriTooLong))
+    }
+
+    /// Whether nginx found fault with the request before it looked for a location, maybe with half of the
+    /// header unread: nothing can be told from what is missing there.
+    pub(super) fn gave_up_reading(&self) -> bool {
+        self.location.is_none() && self.upstream.is_none() && matches!(self.status, 400 | 408)
     }
 
     /// Whether it is a version of HTTP that knows connections of its own only.

@@ -87,7 +87,7 @@ pub struct Upstream<'a> {
     pub altered: Option<Alteration<'a>>,
     /// The Host that was sent.
     pub host: Option<&'a [u8]>,
-    /// The URI that was sent (`u->uri`).
+    /// The URI that was sent (`u->uri`); empty if that is unknown, as for uwsgi and scgi.
     pub uri: &'a [u8],
     /// Whether `u->cache_status` is HIT, STALE, UPDATING or REVALIDATED.
     pub cached: bool,
@@ -106,7 +106,7 @@ pub struct Upstream<'a> {
 /// A location and where it was opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// `clcf->name`.
+    /// `clcf->name`; empty for the server itself.
     pub name: &'a [u8],
     /// The file of its opening line.
     pub file: &'a [u8],
@@ -197,7 +197,8 @@ pub enum Early {
 /// What is left of an early refusal at the log phase.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EarlySigns {
-    /// `r->valid_location` is 0: `ngx_http_handler` was not reached.
+    /// `ngx_http_handler` was not reached: `r->valid_location` is 0, or the phases ran only for an
+    /// error_page.
     pub no_phases: bool,
     /// `r->lingering_close`: where the phases did not run, only a header that is too large sets it.
     pub lingering_close: bool,
@@ -212,18 +213,11 @@ pub struct EarlySigns {
 }
 
 impl Early {
-    /// Finds out what nginx has forgotten: it rewrites 494 to 497 to 400 before the log phase.
+    /// Finds out what nginx has forgotten: before the log phase 494 to 497 have become 400, or what
+    /// an error_page says.
     ///
     /// `status` is as in [`Facts`].
     pub fn infer(status: u16, signs: EarlySigns) -> Option<Self> {
-        match status {
-            // An error_page without a status of its own keeps these.
-            494 => return Some(Self::HeaderTooLarge),
-            495 => return Some(Self::CertificateRejected),
-            496 => return Some(Self::CertificateMissing),
-            497 => return Some(Self::PlainOnTls),
-            _ => {}
-        }
         if signs.tls_listener && !signs.tls_connection {
             return Some(Self::PlainOnTls);
         }
@@ -231,12 +225,15 @@ impl Early {
             return None;
         }
         match status {
-            414 => Some(Self::UriTooLong),
-            400 if signs.lingering_close => Some(Self::HeaderTooLarge),
-            400 if signs.certificate_missing => Some(Self::CertificateMissing),
-            400 if signs.certificate_rejected => Some(Self::CertificateRejected),
-            _ => None,
+            414 => return Some(Self::UriTooLong),
+            400 if signs.lingering_close => return Some(Self::HeaderTooLarge),
+            _ => {}
         }
+        // Whatever status an error_page has made of it.
+        if signs.certificate_missing {
+            return Some(Self::CertificateMissing);
+        }
+        signs.certificate_rejected.then_some(Self::CertificateRejected)
     }
 }
 
@@ -415,6 +412,11 @@ impl Handler {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { name, file, line } = self;
-        write!(f, "location \"{}\" ({}:{line})", Escaped(name), Escaped(file))
+        if name.is_empty() {
+            f.write_str("the server")?;
+        } else {
+            write!(f, "location \"{}\"", Escaped(name))?;
+        }
+        write!(f, " ({}:{line})", Escaped(file))
     }
 }

@@ -64,6 +64,9 @@ pub(super) fn tunnel_end(f: &mut Formatter, finding: Finding, end: &TunnelEnd) -
 /// The fix of the catalogue, or a better one where the facts allow it.
 fn fix(finding: Finding, facts: &Facts) -> &'static str {
     let usual = finding.entry().fix;
+    if finding == Finding::NotProxied && facts.gave_up_reading() {
+        return "see what nginx says about it with \"error_log ... info\"";
+    }
     if finding != Finding::UpgradeNotForwarded {
         return usual;
     }
@@ -182,6 +185,9 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             "\"{uri}\" falls into {place}, not into the marked location \"{}\"",
             Escaped(facts.marked_location.unwrap_or_default())
         ),
+        Finding::NotProxied if facts.gave_up_reading() => {
+            write!(f, "nginx refused the request with {status} before it looked for a location")
+        }
         Finding::NotProxied => match facts.handler {
             Handler::Static => {
                 write!(f, "{place} serves files and answered {status}, no backend was asked")
@@ -347,6 +353,9 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             "{backend} answered {answer}{}, and WebSocket clients do not follow redirects",
             To(upstream.redirect)
         ),
+        Finding::BackendNotFound if upstream.uri.is_empty() => {
+            write!(f, "{backend} answered 404, the client asked for \"{uri}\"")
+        }
         Finding::BackendNotFound => {
             write!(f, "{backend} answered 404 to \"{}\"", Escaped(upstream.uri))?;
             if upstream.uri == facts.uri {
@@ -364,7 +373,7 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
         Finding::BackendNotWebsocket => write!(
             f,
             "{backend} answered {answer} to \"{}\", it has no WebSocket there",
-            Escaped(upstream.uri)
+            if upstream.uri.is_empty() { uri } else { Escaped(upstream.uri) }
         ),
         Finding::BackendError => write!(f, "{backend} answered {answer}"),
 
@@ -460,10 +469,10 @@ struct Backend<'a>(&'a Upstream<'a>);
 impl fmt::Display for Backend<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self(upstream) = self;
-        if upstream.peer.is_empty() {
-            write!(f, "backend \"{}\"", Escaped(upstream.name))
-        } else {
-            write!(f, "backend {}", Escaped(upstream.peer))
+        match (upstream.peer, upstream.name) {
+            (b"", b"") => f.write_str("the backend"),
+            (b"", name) => write!(f, "backend \"{}\"", Escaped(name)),
+            (peer, _) => write!(f, "backend {}", Escaped(peer)),
         }
     }
 }

@@ -73,6 +73,13 @@ fn violated(violation: Violation<'static>) -> Facts<'static> {
     Facts { mode: Mode::On, gate: Gate::Violated(violation), ..by_nginx(400) }
 }
 
+fn foreign_origin() -> Gate<'static> {
+    Gate::OriginDenied {
+        denied: Denied::NotListed(b"https://evil.example"),
+        allowed: "https://app.example.com",
+    }
+}
+
 fn early(status: u16, early: Early) -> Facts<'static> {
     Facts { early: Some(early), ..by_nginx(status) }
 }
@@ -155,15 +162,11 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
         (Finding::HandshakeBody, violated(Violation::Body), vec![plain(413)]),
         (
             Finding::OriginDenied,
-            Facts {
-                mode: Mode::On,
-                gate: Gate::OriginDenied {
-                    denied: Denied::NotListed(b"https://evil.example"),
-                    allowed: "https://app.example.com",
-                },
-                ..by_nginx(403)
-            },
-            vec![by_nginx(403)],
+            Facts { mode: Mode::On, gate: foreign_origin(), ..by_nginx(403) },
+            vec![
+                by_nginx(403),
+                Facts { mode: Mode::Check, gate: foreign_origin(), ..answered(404) },
+            ],
         ),
         (
             Finding::Http2Upgrade,
@@ -491,6 +494,7 @@ fn the_first_thing_that_is_wrong_is_the_cause() {
         marked_location: Some(b"/ws/"),
         status: 499,
         ..upstream(403, |u| {
+            u.reached = Reached::Connection;
             u.upgrade = Sent::Nothing;
             u.altered = Some(Alteration::HeadersOff);
             u.failure = Some(Failure::SpeaksTls);
@@ -514,9 +518,30 @@ fn the_first_thing_that_is_wrong_is_the_cause() {
     mend(&mut facts, |u| u.altered = None);
     assert_eq!(finding(&facts), Some(Finding::BackendTls));
     mend(&mut facts, |u| u.failure = None);
+    assert_eq!(finding(&facts), Some(Finding::BackendClosed));
+    mend(&mut facts, |u| u.reached = Reached::Header);
     assert_eq!(finding(&facts), Some(Finding::BackendOrigin));
     mend(&mut facts, |u| u.host = None);
     assert_eq!(finding(&facts), Some(Finding::BackendAuth));
+}
+
+#[test]
+fn a_request_that_came_to_no_location_is_in_no_wrong_one() {
+    let facts =
+        Facts { location: None, marked_location: Some(b"/ws/"), upstream: None, ..answered(400) };
+    assert_eq!(finding(&facts), Some(Finding::NotProxied));
+    assert_eq!(
+        line(&facts),
+        "websocket_guard: upgrade failed: nginx refused the request with 400 before it looked for a \
+         location; see what nginx says about it with \"error_log ... info\" [not-proxied]"
+    );
+
+    // The header was not read to its end.
+    for asks in [Asks::Nothing, Asks::Other] {
+        for (key, expected) in [(false, None), (true, Some(Finding::NotProxied))] {
+            assert_eq!(finding(&Facts { asks, key, ..facts }), expected);
+        }
+    }
 }
 
 #[test]
@@ -589,6 +614,9 @@ fn answers_of_the_backend() {
         // proxy_intercept_errors with error_page: the cause is still the backend's answer.
         let intercepted = answered(status).clone_with_status(200);
         assert_eq!(finding(&intercepted), Some(expected), "{status}");
+        // The client closes the connection before it has all of the answer.
+        let left = answered(status).clone_with_status(499);
+        assert_eq!(finding(&left), Some(expected), "{status}");
     }
 }
 
@@ -664,6 +692,7 @@ fn other_wordings() {
     );
     check(
         Facts {
+            mode: Mode::Auto,
             gate: Gate::OriginDenied { denied: Denied::Missing, allowed: "same" },
             ..by_nginx(403)
         },
@@ -671,8 +700,19 @@ fn other_wordings() {
     );
     check(by_nginx(444), "closed the connection without an answer (444); ");
     check(
-        Facts { location: None, ..by_nginx(400) },
-        "the server (no location) answered 400 itself, no backend was asked; ",
+        Facts { location: None, ..by_nginx(404) },
+        "the server (no location) answered 404 itself, no backend was asked; ",
+    );
+    check(
+        Facts { location: Some(Place { name: b"", ..CHAT }), ..by_nginx(400) },
+        "failed: the server (conf/nginx.conf:31) answered 400 itself, no backend was asked; ",
+    );
+    check(
+        upstream(500, |u| {
+            u.reached = Reached::Nothing;
+            (u.peer, u.name) = (b"", b"");
+        }),
+        "failed: no connection to the backend; ",
     );
     check(
         upstream(400, |u| u.altered = Some(Alteration::Emptied(b"Sec-WebSocket-Key"))),
@@ -683,6 +723,8 @@ fn other_wordings() {
         "by \"proxy_method POST\"; ",
     );
     check(answered(404), "answered 404 to \"/chat\", the path that the client asked for; ");
+    check(upstream(404, |u| u.uri = b""), "answered 404, the client asked for \"/chat\"; ");
+    check(upstream(200, |u| u.uri = b""), "answered 200 to \"/chat\", it has no WebSocket there; ");
     check(
         failed(504, Reached::Nothing, Some(Failure::TimedOut(Waiting::Connect, 0))),
         "did not accept the connection (proxy_connect_timeout); ",
@@ -719,6 +761,11 @@ impl Facts<'static> {
 }
 
 #[test]
+fn a_refused_body_is_one_though_nginx_has_thrown_it_away() {
+    assert_eq!(finding(&by_nginx(413)), Some(Finding::HandshakeBody));
+}
+
+#[test]
 fn early_refusals_are_inferred() {
     let none = EarlySigns::default();
     let refused = EarlySigns { no_phases: true, ..none };
@@ -734,7 +781,6 @@ fn early_refusals_are_inferred() {
         (400, EarlySigns { tls_listener: true, ..refused }, Some(Early::PlainOnTls)),
         // error_page 497 =301 ...
         (301, EarlySigns { tls_listener: true, ..none }, Some(Early::PlainOnTls)),
-        (497, none, Some(Early::PlainOnTls)),
         (200, EarlySigns { tls_listener: true, tls_connection: true, ..none }, None),
         (400, EarlySigns { certificate_missing: true, ..none }, None),
         (400, EarlySigns { certificate_missing: true, ..refused }, Some(Early::CertificateMissing)),
@@ -743,9 +789,14 @@ fn early_refusals_are_inferred() {
             EarlySigns { certificate_rejected: true, ..refused },
             Some(Early::CertificateRejected),
         ),
-        (494, none, Some(Early::HeaderTooLarge)),
-        (495, none, Some(Early::CertificateRejected)),
-        (496, none, Some(Early::CertificateMissing)),
+        // error_page 495 =302 ...
+        (
+            302,
+            EarlySigns { certificate_rejected: true, ..refused },
+            Some(Early::CertificateRejected),
+        ),
+        // ssl_verify_client optional_no_ca
+        (200, EarlySigns { certificate_rejected: true, ..none }, None),
     ];
     for (status, signs, expected) in cases {
         assert_eq!(Early::infer(status, signs), expected, "{status} {signs:?}");
@@ -1083,7 +1134,10 @@ proptest! {
             if facts.asks == Asks::Nothing {
                 prop_assert!(matches!(
                     finding,
-                    Finding::StrippedUpgrade | Finding::BodyTooLarge | Finding::Unsolicited101
+                    Finding::StrippedUpgrade
+                        | Finding::NotProxied
+                        | Finding::BodyTooLarge
+                        | Finding::Unsolicited101
                 ));
             }
         } else if facts.asks == Asks::WebSocket && facts.status != 101 {

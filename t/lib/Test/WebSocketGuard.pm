@@ -21,7 +21,7 @@ use Time::HiRes qw/ sleep time /;
 
 our @EXPORT = qw/
     websocket raw_request handshake_request connection streams
-    run_backend websocket_backend requests_seen
+    run_backend websocket_backend requests_seen false_upgrades
     make_certificate nginx_test conf_line place_of
     guard_log guard_lines guard_findings log_size wait_log outcome
     reload master_pid worker_pids rss_kib
@@ -88,6 +88,22 @@ sub requests_seen {
         Test::WebSocketGuard::Request->new($seen->{head},
             connection => $connections{ $seen->{connection} }, request => $seen->{request});
     } @lines;
+}
+
+# Of what it received: the requests with an Upgrade header that are not one well-formed handshake. Those
+# whose URI matches lenient => qr/../ may lack what RFC 6455 wants in Connection, key and version.
+sub false_upgrades {
+    my ($t, $number, %options) = @_;
+    return map { $_->head } grep {
+        my ($request, @upgrade) = ($_, $_->header('Upgrade'));
+        my ($key, @more_keys) = $request->header('Sec-WebSocket-Key');
+        my $http = lc "@upgrade" eq 'websocket' && $request->method eq 'GET' && $request->version eq 'HTTP/1.1'
+            && !$request->header('Content-Length') && !defined $request->header('Transfer-Encoding');
+        my $websocket = !@more_keys && ($key // '') =~ m!^[A-Za-z0-9+/]{22}==\z!
+            && $request->has_token(Connection => 'upgrade')
+            && ($request->header('Sec-WebSocket-Version') // '') eq '13';
+        @upgrade && !($http && ($websocket || $options{lenient} && $request->uri =~ $options{lenient}));
+    } requests_seen($t, $number);
 }
 
 # A self-signed certificate, NAME.crt and NAME.key in the test's directory.
@@ -447,6 +463,10 @@ C<make_certificate>. C<websocket_backend> is the same for C<< $t->run_daemon(\&w
 =item requests_seen($t, 8081, count)
 
 What it received, as L<Test::WebSocketGuard::Head> requests.
+
+=item false_upgrades($t, 8081, lenient)
+
+Of those, the heads of requests with an Upgrade header that are not well-formed handshakes.
 
 =item make_certificate($t, $name, @names)
 

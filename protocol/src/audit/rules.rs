@@ -1,0 +1,287 @@
+//! The table of rules, and what they are asked about.
+
+mod balancing;
+mod cache;
+mod capacity;
+mod headers;
+mod listeners;
+mod response;
+mod routing;
+mod target;
+mod timeouts;
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use crate::catalogue::Finding;
+
+use super::model::{
+    Content, Location, LocationKind, Marked, Mode, Proxied, ProxyModule, Server, Site, Upstream,
+};
+use super::outline::Outline;
+use super::problem::Problem;
+use super::text::Quoted;
+
+/// The rules about a location, one row each.
+#[rustfmt::skip]
+const OF_A_LOCATION: &[(Finding, Rule)] = &[
+    (Finding::RedirectInLocation, Rule::Marked(routing::redirect_in_location)),
+    (Finding::TryfilesFallback, Rule::Marked(routing::tryfiles_fallback)),
+    (Finding::NoProxy, Rule::Marked(routing::no_proxy)),
+    (Finding::RewriteLeavesLocation, Rule::Marked(routing::rewrite_leaves_location)),
+    (Finding::RegexShadowed, Rule::Proxied(routing::regex_shadowed)),
+    (Finding::SubrequestUpgrade, Rule::Proxied(routing::subrequest_upgrade)),
+    (Finding::HeadersDropped, Rule::Headers(headers::headers_dropped)),
+    (Finding::MissingUpgrade, Rule::Headers(headers::missing_upgrade)),
+    (Finding::MissingConnection, Rule::Headers(headers::missing_connection)),
+    (Finding::UpgradeWrong, Rule::Headers(headers::upgrade_wrong)),
+    (Finding::UpgradeHardcoded, Rule::Headers(headers::upgrade_hardcoded)),
+    (Finding::ConnectionWrong, Rule::Headers(headers::connection_wrong)),
+    (Finding::ConnectionHardcoded, Rule::Headers(headers::connection_hardcoded)),
+    (Finding::DuplicateHeader, Rule::Headers(headers::duplicate_header)),
+    (Finding::SecHeaderCleared, Rule::Headers(headers::sec_header_cleared)),
+    (Finding::HostNotForwarded, Rule::Headers(headers::host_not_forwarded)),
+    (Finding::HostWithoutPort, Rule::Headers(headers::host_without_port)),
+    (Finding::Http10Upstream, Rule::Proxied(headers::http10_upstream)),
+    (Finding::H2Upstream, Rule::Proxied(headers::h2_upstream)),
+    (Finding::PassHeadersOff, Rule::Proxied(headers::pass_headers_off)),
+    (Finding::ProxyMethod, Rule::Proxied(headers::proxy_method)),
+    (Finding::HiddenResponseHeader, Rule::Proxied(response::hidden_response_header)),
+    (Finding::InterceptErrors, Rule::Proxied(response::intercept_errors)),
+    (Finding::CacheOn, Rule::Proxied(cache::cache_on)),
+    (Finding::CacheDisabled, Rule::Proxied(cache::cache_disabled)),
+    (Finding::ShortReadTimeout, Rule::Proxied(timeouts::short_read_timeout)),
+    (Finding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
+    (Finding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
+    (Finding::ResolverMissing, Rule::Target(target::resolver_missing)),
+    (Finding::TlsSniMissing, Rule::Target(target::tls_sni_missing)),
+    (Finding::LbNoAffinity, Rule::Target(balancing::lb_no_affinity)),
+    (Finding::MaxConns, Rule::Target(balancing::max_conns)),
+    (Finding::LimitConn, Rule::Proxied(balancing::limit_conn)),
+];
+
+/// The rules about a server, asked once for each that has an audited location that proxies.
+pub const OF_A_SERVER: &[(Finding, ServerRule)] =
+    &[(Finding::CleartextH2Listener, listeners::cleartext_h2_listener)];
+
+/// The rules about the configuration as a whole, asked once if there is a guarded location.
+pub const OF_THE_SITE: &[(Finding, SiteRule)] = &[
+    (Finding::ShutdownUnbounded, capacity::shutdown_unbounded),
+    (Finding::Capacity, capacity::capacity),
+];
+
+/// A rule about a location, by what it is asked about.
+enum Rule {
+    /// A location in which `websocket_guard` itself stands. One that inherits it is not reported
+    /// for what it does not do.
+    Marked(for<'a> fn(&Context<'_, 'a>) -> Option<Problem<'a>>),
+    /// A location that passes requests on by a module that can upgrade.
+    Proxied(ProxiedRule),
+    /// The same, and its list of headers is known.
+    Headers(ProxiedRule),
+    /// What an `if` block decides for itself: the target. Also asked about a block in a location that
+    /// proxies, all of which the other rules have seen there.
+    Target(ProxiedRule),
+}
+
+type ProxiedRule = for<'a> fn(&Context<'_, 'a>, &Proxied<'a>) -> Option<Problem<'a>>;
+type ServerRule = for<'a> fn(&Site<'a>, &Server<'a>) -> Option<Problem<'a>>;
+type SiteRule = for<'a> fn(&Site<'a>) -> Option<Problem<'a>>;
+
+/// One cause, one finding: whether a finding stands for another one of the same location.
+fn replaces(winner: Finding, loser: Finding, context: &Context) -> bool {
+    match winner {
+        // Nothing in the location carries a WebSocket, whatever its settings are.
+        Finding::RedirectInLocation | Finding::TryfilesFallback => loser != winner,
+        Finding::NoProxy => {
+            !matches!(loser, Finding::RedirectInLocation | Finding::TryfilesFallback)
+                && loser != winner
+        }
+        // It names the headers that are missing for that reason.
+        Finding::HeadersDropped => match loser {
+            Finding::MissingUpgrade | Finding::MissingConnection => true,
+            Finding::HostNotForwarded => context.loses(b"Host"),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// All that is wrong with a location, whether it ignores it or not.
+pub fn check<'a>(context: &Context<'_, 'a>) -> Vec<(Finding, Problem<'a>)> {
+    let mut found: Vec<(Finding, Problem<'a>)> = Vec::new();
+    for (finding, rule) in OF_A_LOCATION {
+        if let Some(problem) = rule.check(context) {
+            found.push((*finding, problem));
+        }
+    }
+    let names: Vec<Finding> = found.iter().map(|(finding, _)| *finding).collect();
+    found.retain(|(loser, _)| !names.iter().any(|winner| replaces(*winner, *loser, context)));
+    found
+}
+
+impl Rule {
+    fn check<'a>(&self, context: &Context<'_, 'a>) -> Option<Problem<'a>> {
+        let proxied = match &context.location.content {
+            Content::Proxied(proxied) => Some(proxied),
+            _ => None,
+        };
+        match (self, proxied) {
+            (Self::Marked(rule), _) if context.location.marked == Marked::Here => rule(context),
+            (Self::Target(rule), Some(proxied)) => rule(context, proxied),
+            (Self::Proxied(rule), Some(proxied)) if !context.continues_a_proxy() => {
+                rule(context, proxied)
+            }
+            (Self::Headers(rule), Some(proxied))
+                if !context.continues_a_proxy()
+                    && proxied.module == ProxyModule::Proxy
+                    && proxied.headers.known =>
+            {
+                rule(context, proxied)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Every finding that has a rule.
+#[cfg(test)]
+pub fn findings() -> Vec<Finding> {
+    let locations = OF_A_LOCATION.iter().map(|(finding, _)| *finding);
+    let servers = OF_A_SERVER.iter().map(|(finding, _)| *finding);
+    locations.chain(servers).chain(OF_THE_SITE.iter().map(|(finding, _)| *finding)).collect()
+}
+
+/// Whether a location is marked, by itself or from above.
+pub fn marked(location: &Location) -> bool {
+    location.mode != Mode::Off
+}
+
+/// Whether an unmarked location has a WebSocket recipe of its own, written by hand.
+pub fn recipe_by_hand(location: &Location) -> bool {
+    location.marked == Marked::Nowhere
+        && matches!(
+            &location.content,
+            Content::Proxied(proxied) if headers::sets_upgrade_itself(proxied)
+        )
+}
+
+/// The configuration that is audited, and what was looked up in it.
+pub struct SiteView<'s, 'a> {
+    pub site: &'s Site<'a>,
+    upstreams: OnceCell<HashMap<Vec<u8>, usize>>,
+    /// The number of the server that has a location of that name; `None` if several have one.
+    owners: OnceCell<HashMap<&'a [u8], Option<usize>>>,
+}
+
+impl<'s, 'a> SiteView<'s, 'a> {
+    pub fn new(site: &'s Site<'a>) -> Self {
+        Self { site, upstreams: OnceCell::new(), owners: OnceCell::new() }
+    }
+
+    /// The upstream of that name.
+    pub fn upstream(&self, name: &[u8]) -> Option<&'s Upstream<'a>> {
+        let upstreams = self.upstreams.get_or_init(|| {
+            let names = self.site.upstreams.iter().map(|upstream| upstream.name);
+            names.map(<[u8]>::to_ascii_lowercase).zip(0..).collect()
+        });
+        self.site.upstreams.get(*upstreams.get(&name.to_ascii_lowercase())?)
+    }
+
+    /// Whether locations of several servers have that name.
+    fn is_ambiguous(&self, location: &[u8]) -> bool {
+        let owners = self.owners.get_or_init(|| {
+            let mut owners: HashMap<&[u8], Option<usize>> = HashMap::new();
+            for (i, server) in self.site.servers.iter().enumerate() {
+                for location in server.locations {
+                    owners
+                        .entry(location.name)
+                        .and_modify(|owner| *owner = owner.filter(|owner| *owner == i))
+                        .or_insert(Some(i));
+                }
+            }
+            owners
+        });
+        owners.get(location) == Some(&None)
+    }
+}
+
+/// A location, and all that a rule may want to know around it.
+pub struct Context<'s, 'a> {
+    pub view: &'s SiteView<'s, 'a>,
+    pub server: &'s Server<'a>,
+    pub outline: &'s Outline<'s, 'a>,
+    pub location: &'s Location<'a>,
+    /// The location's index in the server.
+    pub index: usize,
+}
+
+impl<'s, 'a> Context<'s, 'a> {
+    /// Whether the location is looked at.
+    pub fn is_audited(&self) -> bool {
+        let judged = match self.location.kind {
+            LocationKind::If => match self.around() {
+                Some(around) => return around.is_audited(),
+                None => return false,
+            },
+            _ => self.location,
+        };
+        // A location for auth_request or mirror must not pass the upgrade on; it is not told to.
+        if judged.marked != Marked::Here && self.outline.serves_subrequests(self.index) {
+            return false;
+        }
+        marked(judged) || recipe_by_hand(judged)
+    }
+
+    /// How a sentence about it begins.
+    pub fn subject(&self) -> String {
+        let name = Quoted(self.location.name);
+        let block = match self.location.kind {
+            LocationKind::If => "\"if\" in ",
+            _ => "",
+        };
+        match self.server.name {
+            b"" => format!("{block}location \"{name}\""),
+            server if self.view.is_ambiguous(self.location.name) => {
+                format!("{block}location \"{name}\" of server \"{}\"", Quoted(server))
+            }
+            _ => format!("{block}location \"{name}\""),
+        }
+    }
+
+    /// The guard sets what is not set in the location itself.
+    pub fn is_guarded(&self) -> bool {
+        matches!(self.location.mode, Mode::Auto | Mode::On)
+    }
+
+    /// The upstream that requests go to.
+    pub fn upstream(&self, proxied: &Proxied<'a>) -> Option<&'s Upstream<'a>> {
+        match proxied.target.upstream {
+            Some(upstream) => Some(upstream),
+            None => self.view.upstream(target::variable_host(&proxied.target)?),
+        }
+    }
+
+    /// The location around this one.
+    pub fn around(&self) -> Option<Context<'s, 'a>> {
+        let index = self.outline.parent(self.index)?;
+        let location = self.outline.get(index)?;
+        Some(Context { location, index, ..*self })
+    }
+
+    /// Whether it is an `if` block in a location that proxies too.
+    fn continues_a_proxy(&self) -> bool {
+        matches!(self.location.kind, LocationKind::If)
+            && self
+                .around()
+                .is_some_and(|around| matches!(around.location.content, Content::Proxied(_)))
+    }
+
+    /// Whether the location would have this header, had it no list of its own.
+    fn loses(&self, name: &[u8]) -> bool {
+        match &self.location.content {
+            Content::Proxied(proxied) => headers::loses(&proxied.headers, name),
+            _ => false,
+        }
+    }
+}

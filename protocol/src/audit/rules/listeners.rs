@@ -1,0 +1,67 @@
+//! What a server listens on.
+
+use crate::audit::model::{Origin, Server, Site};
+use crate::audit::problem::Problem;
+use crate::audit::text::Quoted;
+
+/// From here on, a listener without TLS tells HTTP/1.1 and HTTP/2 apart.
+const BOTH_VERSIONS: u32 = 1_025_001;
+
+pub fn cleartext_h2_listener<'a>(site: &Site<'a>, server: &Server<'a>) -> Option<Problem<'a>> {
+    if site.nginx_version >= BOTH_VERSIONS {
+        return None;
+    }
+    let listener = server.listeners.iter().find(|listener| listener.http2 && !listener.ssl)?;
+    Some(
+        Problem::new(format!(
+            "speaks only HTTP/2 on \"{}\" (http2 without ssl), and WebSocket clients speak HTTP/1.1",
+            Quoted(listener.address)
+        ))
+        .at(Origin::Here(listener.place)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::model::{Listener, Server, Site};
+    use crate::audit::testing::*;
+
+    #[test]
+    fn http2_without_tls() {
+        let reported = |version, ssl, http2| {
+            let locations = [on("/a"), on("/b")];
+            let listeners =
+                [Listener { address: b"127.0.0.1:80", ssl, http2, ..Listener::default() }];
+            let servers = [Server { listeners: &listeners, ..server(&locations) }];
+            lines_in(&Site { nginx_version: version, ..site(&servers) })
+        };
+        assert_eq!(
+            reported(1_025_000, false, true),
+            ["websocket_guard: server \"example.com\" speaks only HTTP/2 on \"127.0.0.1:80\" \
+              (http2 without ssl), and WebSocket clients speak HTTP/1.1; remove http2 from that \
+              listen [cleartext-h2-listener] in nginx.conf:2"]
+        );
+        assert!(reported(1_025_001, false, true).is_empty());
+        assert!(reported(1_022_001, true, true).is_empty());
+        assert!(reported(1_022_001, false, false).is_empty());
+    }
+
+    #[test]
+    fn only_of_servers_that_are_audited() {
+        let listeners = [Listener { http2: true, ..Listener::default() }];
+        let ignoring = |ignored: bool| {
+            let mut location = on("/a");
+            if ignored {
+                location.ignore.insert(crate::catalogue::Finding::CleartextH2Listener);
+            }
+            let locations = [location];
+            names_in(&site(&[Server { listeners: &listeners, ..server(&locations) }]))
+        };
+        assert_eq!(ignoring(false), ["cleartext-h2-listener"]);
+        assert!(ignoring(true).is_empty());
+        let locations = [location("/")];
+        assert!(
+            names_in(&site(&[Server { listeners: &listeners, ..server(&locations) }])).is_empty()
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! Where a location proxies to.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::audit::model::{LocationKind, Origin, Proxied, ProxyModule, Target, Upstream};
+use crate::audit::problem::Problem;
+use crate::audit::text::Quoted;
+
+use super::Context;
+
+pub fn uri_rewrite<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+    let name = context.location.name;
+    let uri = proxied.target.uri?;
+    let is_prefix =
+        matches!(context.location.kind, LocationKind::Prefix | LocationKind::PrefixNoRegex);
+    if !is_prefix || name.ends_with(b"/") || !uri.ends_with(b"/") {
+        return None;
+    }
+    let (name, uri) = (Quoted(name), Quoted(uri));
+    Some(
+        Problem::new(format!(
+            "replaces \"{name}\" by \"{uri}\", so that \"{name}/x\" becomes \"{uri}/x\""
+        ))
+        .at(Origin::Here(proxied.target.place)),
+    )
+}
+
+pub fn resolver_missing<'a>(
+    context: &Context<'_, 'a>,
+    proxied: &Proxied<'a>,
+) -> Option<Problem<'a>> {
+    let target = &proxied.target;
+    if !target.variable || context.location.resolver != Some(false) {
+        return None;
+    }
+    match variable_host(target) {
+        Some(host) if is_address(host) || context.view.upstream(host).is_some() => return None,
+        Some(_) => {}
+        // It may be the name of an upstream, which a map often chooses.
+        None if context.view.site.upstreams.iter().any(|upstream| upstream.block) => return None,
+        None => {
+            target.text?;
+        }
+    }
+    let shown = Quoted(target.text.or(target.value).unwrap_or_default());
+    Some(
+        Problem::new(format!(
+            "cannot resolve the host of {}_pass \"{shown}\", there is no resolver",
+            proxied.module.prefix()
+        ))
+        .at(Origin::Here(target.place)),
+    )
+}
+
+pub fn tls_sni_missing<'a>(
+    context: &Context<'_, 'a>,
+    proxied: &Proxied<'a>,
+) -> Option<Problem<'a>> {
+    let setting = proxied.ssl_server_name.filter(|setting| !setting.value)?;
+    if !speaks_tls(proxied) {
+        return None;
+    }
+    let name = match context.upstream(proxied) {
+        // What counts is what its servers are called.
+        Some(Upstream { block: true, named_server, .. }) => (*named_server)?,
+        Some(upstream) => upstream.name,
+        None => variable_host(&proxied.target)?,
+    };
+    if is_address(name) {
+        return None;
+    }
+    let directive = format!("{}_ssl_server_name", proxied.module.prefix());
+    let problem = Problem::new(format!(
+        "does not tell its TLS backend \"{}\" which name is wanted ({directive} is off)",
+        Quoted(name)
+    ))
+    .fix(format!(
+        "add \"{directive} on;\", and {}_ssl_name where the name differs from the one in {0}_pass",
+        proxied.module.prefix()
+    ));
+    Some(match setting.origin {
+        Origin::Default => problem.at(Origin::Here(proxied.target.place)),
+        origin => problem.at(origin),
+    })
+}
+
+/// The host that a target with variables has for an upgrade request, if that is known.
+pub fn variable_host<'a>(target: &Target<'a>) -> Option<&'a [u8]> {
+    if !target.variable {
+        return None;
+    }
+    if let Some(value) = target.value {
+        return Some(host(authority(value)));
+    }
+
+    let authority = authority(target.text?);
+    let Some(dollar) = authority.iter().position(|byte| *byte == b'$') else {
+        return Some(host(authority));
+    };
+    let (constant, variable) = authority.split_at(dollar);
+    if authority.starts_with(b"unix:") {
+        return Some(constant);
+    }
+    if host(constant).len() < constant.len() {
+        // Only the port varies.
+        return Some(host(constant));
+    }
+    // What these yield begins with a slash.
+    const URIS: [&[u8]; 3] = [b"request_uri", b"uri", b"document_uri"];
+    let name = variable.iter().filter(|byte| !b"${}".contains(byte));
+    let is_uri = URIS.iter().any(|uri| {
+        let mut rest = name.clone();
+        uri.iter().all(|byte| rest.next() == Some(byte))
+            && !rest.next().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    });
+    (is_uri && !constant.is_empty()).then_some(constant)
+}
+
+fn speaks_tls(proxied: &Proxied) -> bool {
+    let target = &proxied.target;
+    if !target.variable {
+        return target.tls;
+    }
+    let scheme: &[u8] = match proxied.module {
+        ProxyModule::Proxy => b"https://",
+        ProxyModule::Uwsgi | ProxyModule::Scgi => b"suwsgi://",
+    };
+    [target.value, target.text]
+        .into_iter()
+        .flatten()
+        .any(|url| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+}
+
+/// Host and port of a URL; all of what has no scheme, as with `uwsgi_pass`.
+fn authority(url: &[u8]) -> &[u8] {
+    let scheme = url.windows(3).position(|window| window == b"://");
+    let rest = scheme.and_then(|scheme| url.get(scheme + 3..)).unwrap_or(url);
+    if rest.starts_with(b"unix:") {
+        return rest;
+    }
+    rest.split(|byte| matches!(byte, b'/' | b'?')).next().unwrap_or_default()
+}
+
+/// Without the port.
+fn host(authority: &[u8]) -> &[u8] {
+    if authority.starts_with(b"unix:") {
+        return authority;
+    }
+    let end = match authority.iter().position(|byte| *byte == b']') {
+        Some(bracket) => bracket + 1,
+        None => authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len()),
+    };
+    authority.get(..end).unwrap_or(authority)
+}
+
+/// Whether this is no name that could be resolved: an address, or the path of a socket.
+fn is_address(name: &[u8]) -> bool {
+    if name.starts_with(b"unix:") {
+        return true;
+    }
+    let Ok(name) = std::str::from_utf8(name) else {
+        return false;
+    };
+    let unbracketed = |text: &str| -> Option<Ipv6Addr> {
+        text.strip_prefix('[')?.split(']').next()?.parse().ok()
+    };
+    name.parse::<IpAddr>().is_ok()
+        || unbracketed(name).is_some()
+        || name.split(':').next().is_some_and(|host| host.parse::<IpAddr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::model::{Location, Site};
+    use crate::audit::testing::*;
+
+    #[test]
+    fn double_slashes() {
+        let proxied = |name, uri: &'static str| {
+            edit(on(name), |p| {
+                p.target.uri = Some(uri.as_bytes());
+                p.target.place = Some(at(60));
+            })
+        };
+        assert_eq!(
+            lines(proxied("/ws", "/")),
+            ["websocket_guard: location \"/ws\" replaces \"/ws\" by \"/\", so that \"/ws/x\" \
+              becomes \"//x\"; end both with a slash, or neither [uri-rewrite] in nginx.conf:60"]
+        );
+        let mut no_regex = proxied("/ws", "/api/");
+        no_regex.kind = LocationKind::PrefixNoRegex;
+        assert_eq!(names(&[no_regex]), ["uri-rewrite"]);
+        for (name, uri) in [("/ws/", "/"), ("/ws", ""), ("/ws", "/chat"), ("/", "/")] {
+            assert!(names(&[proxied(name, uri)]).is_empty(), "{name} {uri}");
+        }
+        let mut exact = proxied("/ws", "/");
+        exact.kind = LocationKind::Exact;
+        assert!(names(&[exact]).is_empty());
+    }
+
+    fn variable(text: &'static str, value: Option<&'static str>) -> Location<'static> {
+        edit(on("/chat"), |p| {
+            p.target = Target {
+                text: Some(text.as_bytes()),
+                variable: true,
+                value: value.map(str::as_bytes),
+                ..Target::default()
+            };
+        })
+    }
+
+    fn with_upstream(location: Location, upstream: Upstream) -> Vec<&'static str> {
+        let locations = [location];
+        let servers = [server(&locations)];
+        names_in(&Site { upstreams: &[upstream], ..site(&servers) })
+    }
+
+    const POOL: Upstream = Upstream {
+        name: b"pool",
+        block: true,
+        place: None,
+        live_servers: 1,
+        affinity: crate::audit::model::Affinity::None,
+        max_conns: None,
+        named_server: None,
+    };
+
+    #[test]
+    fn names_that_nobody_resolves() {
+        assert_eq!(
+            lines(variable("http://$backend", None)),
+            ["websocket_guard: location \"/chat\" cannot resolve the host of proxy_pass \
+              \"http://$backend\", there is no resolver; add a resolver, such as \"resolver \
+              127.0.0.1;\" [resolver-missing] in nginx.conf:10"]
+        );
+        for (text, value) in [
+            ("http://app.internal$request_uri", None),
+            ("http://app.internal:$port", None),
+            ("http://$backend", Some("http://app.internal:80/x")),
+            ("http://app-$region.internal", None),
+            ("$target", None),
+        ] {
+            assert_eq!(names(&[variable(text, value)]), ["resolver-missing"], "{text}");
+        }
+        for (text, value) in [
+            ("http://127.0.0.1:$port", None),
+            ("http://10.0.0.1$request_uri", None),
+            ("http://[::1]:$port", None),
+            ("http://unix:/run/$name.sock", None),
+            ("http://$backend", Some("http://127.0.0.1:3000")),
+            ("$scheme://127.0.0.1:3000/$1", None),
+        ] {
+            assert!(names(&[variable(text, value)]).is_empty(), "{text}");
+        }
+        let resolving = Location { resolver: Some(true), ..variable("http://$backend", None) };
+        assert!(names(&[resolving]).is_empty());
+        let unknown = Location { resolver: None, ..resolving };
+        assert!(names(&[unknown]).is_empty());
+    }
+
+    #[test]
+    fn an_upstream_needs_no_resolver() {
+        assert!(with_upstream(variable("http://pool$request_uri", None), POOL).is_empty());
+        assert!(with_upstream(variable("http://$pool", Some("http://POOL/")), POOL).is_empty());
+        // It may be that upstream.
+        assert!(with_upstream(variable("http://$pool", None), POOL).is_empty());
+        assert_eq!(
+            with_upstream(variable("http://$pool", Some("http://other")), POOL),
+            ["resolver-missing"]
+        );
+        assert_eq!(
+            with_upstream(variable("http://pool_of$request_uri_x", None), POOL),
+            [] as [&str; 0]
+        );
+    }
+
+    #[test]
+    fn tls_without_a_name() {
+        let to = |upstream: Upstream<'static>| {
+            let upstream = Box::leak(Box::new(upstream));
+            edit(on("/chat"), |p| {
+                p.target.tls = true;
+                p.target.upstream = Some(upstream);
+            })
+        };
+        let named = to(Upstream { block: false, name: b"app.example.com", ..POOL });
+        assert_eq!(
+            lines(named),
+            ["websocket_guard: location \"/chat\" does not tell its TLS backend \
+              \"app.example.com\" which name is wanted (proxy_ssl_server_name is off); add \
+              \"proxy_ssl_server_name on;\", and proxy_ssl_name where the name differs from the \
+              one in proxy_pass [tls-sni-missing] in nginx.conf:10"]
+        );
+        let block = to(Upstream { named_server: Some(b"app.example.com:443"), ..POOL });
+        assert_eq!(names(&[block]), ["tls-sni-missing"]);
+
+        assert!(names(&[edit(named, |p| p.ssl_server_name = above(true, 3))]).is_empty());
+        assert!(names(&[edit(named, |p| p.target.tls = false)]).is_empty());
+        assert!(names(&[to(POOL)]).is_empty());
+        for address in ["127.0.0.1", "[::1]", "unix:/run/app.sock"] {
+            let address = Upstream { block: false, name: address.as_bytes(), ..POOL };
+            assert!(names(&[to(address)]).is_empty());
+        }
+
+        let resolving = |text| Location { resolver: Some(true), ..variable(text, None) };
+        let off = |text| edit(resolving(text), |p| p.ssl_server_name = here(false, 9));
+        assert_eq!(names(&[off("https://app.internal$request_uri")]), ["tls-sni-missing"]);
+        assert!(names(&[off("https://$backend")]).is_empty());
+        assert!(names(&[off("http://app.internal$request_uri")]).is_empty());
+    }
+
+    #[test]
+    fn addresses() {
+        for address in ["127.0.0.1", "127.0.0.1:80", "::1", "[::1]", "[::1]:80", "unix:/a"] {
+            assert!(is_address(address.as_bytes()), "{address}");
+        }
+        for name in ["localhost", "a.b:80", "", "1.2.3", "[x]"] {
+            assert!(!is_address(name.as_bytes()), "{name}");
+        }
+    }
+}
