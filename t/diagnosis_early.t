@@ -10,9 +10,9 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy http_ssl socket_ssl /);
+my $t = Test::Nginx->new()->has(qw/ http proxy rewrite http_ssl socket_ssl /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(25);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(27);
 
 %%TEST_GLOBALS%%
 
@@ -37,6 +37,12 @@ http {
 
         location / {
             websocket_guard  on;
+            proxy_pass       http://127.0.0.1:8081;
+        }
+
+        location /rewritten/ {
+            websocket_guard  on;
+            rewrite          ^/rewritten(.*) $1 break;
             proxy_pass       http://127.0.0.1:8081;
         }
     }
@@ -98,6 +104,19 @@ http {
             internal;
         }
     }
+
+    # whoever it is
+    server {
+        listen             127.0.0.1:8447 ssl;
+        server_name        localhost;
+        ssl_verify_client  optional_no_ca;
+
+        location /rewritten/ {
+            websocket_guard  on;
+            rewrite          ^/rewritten(.*) $1 break;
+            proxy_pass       http://127.0.0.1:8081;
+        }
+    }
 }
 EOC
 
@@ -128,6 +147,7 @@ is(outcome($t, port => 8445), "400, $tls", 'no TLS at all');
 is(outcome($t, port => 8446, ssl => 1), '101', 'optional, none');
 is(with_certificate(8446, 'trusted'), '101', 'optional, a trusted one');
 is(with_certificate(8446, 'stranger'), "400, $rejected; $fix", 'optional, one that nobody knows');
+like(with_certificate(8447, 'stranger', path => '/rewritten/status?400'), qr/^400, .* \[backend-bad-handshake\]$/, 'anybody is let in');
 is(outcome($t, sub { raw_request("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", port => 8445, ssl => 1) }), '400', 'plain request');
 
 # ---- header-too-large
@@ -146,15 +166,17 @@ for my $port (8080, 8082) {
         "$port: plain request");
 }
 is(outcome($t, headers => ['Cookie: ' . 'x' x 800]), '101', 'large, but not too large');
+like(outcome($t, path => '/rewritten/status?414'), qr/^414, .* answered 414 to "\/status\?414", .* \[backend-not-websocket\]$/,
+    'the backend has a limit of its own');
 
 is_deeply([grep { !$_->is_upgrade } requests_seen($t)], [], 'nothing of all this was passed on');
 
 sub with_certificate {
-    my ($port, $name) = @_;
+    my ($port, $name, %options) = @_;
     return outcome($t, sub {
         my $client = connection(port => $port);
         my $file = $t->testdir . "/$name";
         $client->start_tls(SSL_verify_mode => 0, SSL_cert_file => "$file.crt", SSL_key_file => "$file.key");
-        $client->handshake();
+        $client->handshake(%options);
     });
 }

@@ -77,8 +77,11 @@ fn websocket(facts: &Facts) -> Option<Finding> {
         return Some(Finding::Http2Upgrade);
     }
     if facts.has_tunnel() {
-        // It lives, but the client will close it.
-        return facts.switch_fault().map(switch);
+        // It lives, but the client will close it, or the answer to a mirror's subrequest does.
+        return facts
+            .switch_fault()
+            .map(switch)
+            .or(facts.subrequest_101.map(|_: &[u8]| Finding::SubrequestUpgrade));
     }
     client(facts)
         .or_else(|| nginx(facts))
@@ -281,8 +284,8 @@ impl<'a> Facts<'a> {
         matches!(self.early, Some(Early::HeaderTooLarge | Early::UriTooLong))
     }
 
-    /// Whether nginx found fault with the request before it looked for a location, maybe with half of the
-    /// header unread: nothing can be told from what is missing there.
+    /// Whether nginx found fault with the request before it looked for a location, maybe with half
+    /// of the header unread: nothing can be told from what is missing there.
     pub(super) fn gave_up_reading(&self) -> bool {
         self.location.is_none() && self.upstream.is_none() && matches!(self.status, 400 | 408)
     }

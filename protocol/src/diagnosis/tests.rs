@@ -532,8 +532,8 @@ fn a_request_that_came_to_no_location_is_in_no_wrong_one() {
     assert_eq!(finding(&facts), Some(Finding::NotProxied));
     assert_eq!(
         line(&facts),
-        "websocket_guard: upgrade failed: nginx refused the request with 400 before it looked for a \
-         location; see what nginx says about it with \"error_log ... info\" [not-proxied]"
+        "websocket_guard: upgrade failed: nginx refused the request with 400 before it looked for \
+         a location; see what nginx says about it with \"error_log ... info\" [not-proxied]"
     );
 
     // The header was not read to its end.
@@ -758,6 +758,13 @@ impl Facts<'static> {
         }
         self
     }
+}
+
+#[test]
+fn a_mirrored_101_ends_the_tunnel() {
+    let tunnel = Facts { subrequest_101: Some(b"/mirror"), ..answered(101) };
+    assert_eq!(finding(&tunnel), Some(Finding::SubrequestUpgrade));
+    assert_eq!(finding(&answered(101)), None);
 }
 
 #[test]
