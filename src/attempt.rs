@@ -21,7 +21,8 @@ use websocket_guard_protocol::diagnosis::{Asks, Failure, Gate, SwitchFault};
 
 use crate::conf::{Guard, LocationConf, MainConf};
 use crate::nginx::{array_of, ngx_str, AllocationFailed};
-use crate::request::Request;
+use crate::request::{bytes, Request};
+use crate::sent::SentRequest;
 use crate::tunnel::{Pump, Tunnel};
 
 /// What is remembered of one main request. It lives in the request's pool.
@@ -29,11 +30,18 @@ use crate::tunnel::{Pump, Tunnel};
 pub struct Attempt {
     /// What the Upgrade header asked for and what the checks said, noted before anything changed.
     pub checked: Cell<Option<Checked>>,
+    /// The address of the connection's other end, as it was before realip.
+    pub peer: Cell<&'static [u8]>,
     /// The location of the last preaccess phase.
-    candidate: Cell<Option<Location>>,
-    /// The location that created the last upstream, and that upstream.
-    proxied: Cell<Option<Location>>,
-    upstream: Cell<Option<NonNull<ngx_http_upstream_t>>>,
+    current: Cell<Option<Location>>,
+    /// The same, not counting the pages that stand for an error.
+    intended: Cell<Option<Location>>,
+    /// Whether the last was such a page, and whether even the first was.
+    for_error_page: Cell<bool>,
+    only_error_page: Cell<bool>,
+    /// The upstreams that were created first and last.
+    first: Cell<Option<Passed>>,
+    last: Cell<Option<Passed>>,
     /// The status of auth_request's subrequest; 0 without one.
     pub auth_status: Cell<u16>,
     /// The URI of a subrequest that was answered with 101.
@@ -76,32 +84,93 @@ impl Location {
     }
 }
 
+/// An upstream, and the location that created it.
+#[derive(Clone, Copy)]
+struct Passed {
+    upstream: NonNull<ngx_http_upstream_t>,
+    location: Option<Location>,
+    /// Whether that was a page that stands for an error.
+    for_error_page: bool,
+}
+
 impl Attempt {
     /// Notes which location the request has come to, if it is about to run there.
     pub fn enter(&self, request: &Request) {
         self.note_upstream(request);
-        self.candidate.set(Location::of(request));
+        let location = Location::of(request);
+        let for_error_page = is_for_error(request);
+        self.for_error_page.set(for_error_page);
+        if self.current.replace(location).is_none() {
+            self.only_error_page.set(for_error_page);
+        }
+        if !for_error_page || self.intended.get().is_none() {
+            self.intended.set(location);
+        }
     }
 
-    /// The location that passed the request on, or else the last that it came to. An internal
-    /// redirect (`error_page`) may since have changed it.
-    pub fn location(&self, request: &Request) -> Option<Location> {
+    /// The location and the upstream that tell what became of the handshake. An `error_page` may
+    /// since have brought the request to others.
+    pub fn subject(
+        &self,
+        request: &Request,
+    ) -> (Option<Location>, Option<NonNull<ngx_http_upstream_t>>) {
         self.note_upstream(request);
-        self.proxied.get().or(self.candidate.get())
+        let (first, last) = (self.first.get(), self.last.get());
+        let passed = last
+            .filter(|last| !last.for_error_page || last.forwards_upgrade())
+            .or(first.filter(|first| !first.for_error_page));
+        match passed {
+            Some(passed) => (passed.location, Some(passed.upstream)),
+            None => (self.intended.get(), None),
+        }
     }
 
     /// Whether the request came as far as a location's preaccess phase.
     pub fn reached_location(&self) -> bool {
-        self.candidate.get().is_some()
+        self.current.get().is_some()
+    }
+
+    /// Whether it came to no location but to that of an error page.
+    pub fn only_reached_error_page(&self) -> bool {
+        self.only_error_page.get()
+    }
+
+    /// Whether it came as far as this location's preaccess phase.
+    pub fn entered(&self, location: Location) -> bool {
+        let entered = [self.current.get(), self.intended.get()];
+        entered.into_iter().flatten().any(|entered| ptr::eq(entered.conf, location.conf))
     }
 
     /// An upstream that was not there before belongs to the location that the request was in.
     fn note_upstream(&self, request: &Request) {
-        let upstream = request.upstream();
-        if upstream != self.upstream.replace(upstream) {
-            self.proxied.set(self.candidate.get());
+        let Some(upstream) = request.upstream() else { return };
+        if self.last.get().is_some_and(|last| last.upstream == upstream) {
+            return;
+        }
+        let passed = Passed {
+            upstream,
+            location: self.current.get(),
+            for_error_page: self.for_error_page.get(),
+        };
+        self.last.set(Some(passed));
+        if self.first.get().is_none() {
+            self.first.set(Some(passed));
         }
     }
+}
+
+impl Passed {
+    fn forwards_upgrade(&self) -> bool {
+        // SAFETY: the upstream's memory stays in the pool of the request, which is live.
+        let sent = unsafe { SentRequest::of(&*self.upstream.as_ptr()) };
+        sent.is_some_and(|sent| sent.value(b"upgrade").is_some())
+    }
+}
+
+/// Whether a request that comes to a location is there to show an error (`ngx_http_send_error_page`). An `error_page`
+/// that replaces the status, as `404 = @app` does, is a way to go on, and no such page.
+fn is_for_error(request: &Request) -> bool {
+    request.raw().err_status != 0
 }
 
 impl Request {
@@ -111,7 +180,7 @@ impl Request {
         // SAFETY: the array has a place for each HTTP module; this module's holds null or an
         // attempt.
         let attempt = unsafe { (*r.ctx.add(Guard::module().ctx_index)).cast::<Attempt>().as_ref() };
-        if attempt.is_none() && (r.internal() != 0 || r.filter_finalize() != 0) {
+        if attempt.is_none() && (self.is_internal() || self.is_replaced()) {
             return self.find_attempt();
         }
         attempt
@@ -150,6 +219,7 @@ impl Request {
             let cleanup = NonNull::new(ngx_pool_cleanup_add(pool, 0))?.as_ptr();
             let attempt = NonNull::new(ngx_palloc(pool, size_of::<Attempt>()))?.cast::<Attempt>();
             attempt.write(Attempt::default());
+            attempt.as_ref().peer.set(bytes(self.connection().addr_text));
             (*cleanup).handler = Some(marker);
             (*cleanup).data = attempt.as_ptr().cast();
             *self.raw().ctx.add(Guard::module().ctx_index) = attempt.as_ptr().cast();

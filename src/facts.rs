@@ -17,20 +17,20 @@ use crate::request::{bytes, http_version, Request};
 use crate::sent::SentRequest;
 
 /// `NGX_HTTP_LIMIT_REQ_REJECTED` (ngx_http_limit_req_module.c)
-const LIMIT_REQ_REJECTED: u32 = 3;
+const LIMIT_REQ_REJECTED: ngx_uint_t = 3;
 
 /// `NGX_HTTP_LIMIT_CONN_REJECTED` (ngx_http_limit_conn_module.c)
-const LIMIT_CONN_REJECTED: u32 = 2;
+const LIMIT_CONN_REJECTED: ngx_uint_t = 2;
 
 /// The facts about a main request that has got its answer.
 pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'static>> {
     let r = request.raw();
     let reached = attempt.is_some_and(Attempt::reached_location);
-    let location = match attempt.and_then(|attempt| attempt.location(request)) {
-        Some(location) => location,
-        None => Location::of(request)?,
+    let (location, upstream) = match attempt.map(|attempt| attempt.subject(request)) {
+        Some((Some(location), upstream)) => (location, upstream),
+        _ => (Location::of(request)?, request.upstream()),
     };
-    let upstream = request.upstream().map(|upstream| {
+    let upstream = upstream.map(|upstream| {
         // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
         let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
         describe_upstream(request, attempt, upstream)
@@ -50,8 +50,10 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
             .filter(|name| *name != location.core.name.as_bytes()),
         handler: match upstream.as_ref() {
             Some((_, handler)) => *handler,
-            None if location.core.handler.is_none() => Handler::Static,
-            None => Handler::Other,
+            None if location.core.handler.is_some() => Handler::Other,
+            // What has no content handler either answers in the rewrite phase, or serves files.
+            None if attempt.is_some_and(|attempt| attempt.entered(location)) => Handler::Static,
+            None => Handler::Return,
         },
         http_version: received_version(request),
         method,
@@ -62,9 +64,12 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         origin: request.values(b"origin").next(),
         subprotocols: request.values(b"sec-websocket-protocol").next(),
         via: request.values(b"via").next(),
-        peer: bytes(request.connection().addr_text),
+        peer: match attempt {
+            Some(attempt) => attempt.peer.get(),
+            None => bytes(request.connection().addr_text),
+        },
         gate,
-        early: Early::infer(status, early_signs(request)),
+        early: Early::infer(status, early_signs(request, attempt)),
         status,
         redirect: redirect.map(|line| bytes(line.value)),
         limit: limit(request),
@@ -74,15 +79,18 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
     })
 }
 
-/// What served the request, by the name that each module gives its upstreams.
-pub fn handler(conf: &ngx_http_upstream_conf_t) -> Handler {
-    match conf.module.as_bytes() {
+/// What serves the requests of an upstream, by the name that each module gives it.
+pub fn handler(upstream: &ngx_http_upstream_t) -> Handler {
+    // SAFETY: an upstream's configuration lives as long as its request.
+    let module = unsafe { upstream.conf.as_ref() }.map(|conf| bytes(conf.module));
+    match module.unwrap_or_default() {
         b"proxy" => Handler::Proxy,
         b"uwsgi" => Handler::Uwsgi,
         b"scgi" => Handler::Scgi,
         b"fastcgi" => Handler::Fastcgi,
         b"grpc" => Handler::Grpc,
-        b"memcached" => Handler::Memcached,
+        // memcached has only a scheme (ngx_http_memcached_handler).
+        _ if upstream.schema.as_bytes() == b"memcached://" => Handler::Memcached,
         _ => Handler::Other,
     }
 }
@@ -118,7 +126,7 @@ fn checked(request: &Request, attempt: Option<&Attempt>, location: Location) -> 
     };
     if request.has_upgrade() {
         checked = gate::check(request, location.conf);
-        if request.raw().valid_location() == 0 {
+        if !request.reached_phases() {
             // nginx gave up before its phases, maybe with half of the header read.
             checked.gate = Gate::Passed;
         }
@@ -149,25 +157,23 @@ fn received_version(request: &Request) -> HttpVersion {
 }
 
 fn limit(request: &Request) -> Limit {
-    let r = request.main().raw();
-    if r.limit_req_status() == LIMIT_REQ_REJECTED {
-        Limit::Requests
-    } else if r.limit_conn_status() == LIMIT_CONN_REJECTED {
-        Limit::Connections
-    } else {
-        Limit::Passed
+    match request.main().limits() {
+        (LIMIT_REQ_REJECTED, _) => Limit::Requests,
+        (_, LIMIT_CONN_REJECTED) => Limit::Connections,
+        _ => Limit::Passed,
     }
 }
 
-fn early_signs(request: &Request) -> EarlySigns {
+fn early_signs(request: &Request, attempt: Option<&Attempt>) -> EarlySigns {
     let r = request.raw();
     // SAFETY: a request has a client connection until it is freed.
     let tls_listener =
         unsafe { r.http_connection.as_ref() }.is_some_and(|connection| connection.ssl() != 0);
     let (certificate_missing, certificate_rejected) = client_certificate(request);
     EarlySigns {
-        no_phases: r.valid_location() == 0,
-        lingering_close: r.lingering_close() != 0,
+        no_phases: !request.reached_phases()
+            || attempt.is_some_and(Attempt::only_reached_error_page),
+        lingering_close: request.closes_lingering(),
         tls_listener,
         tls_connection: !request.connection().ssl.is_null(),
         certificate_missing,
@@ -222,7 +228,7 @@ fn describe_upstream(
     };
     // SAFETY: the upstream is the request's.
     let sent = unsafe { SentRequest::of(upstream) };
-    let handler = conf.map_or(Handler::Other, handler);
+    let handler = handler(upstream);
     // SAFETY: as above.
     let server = conf.and_then(|conf| unsafe { conf.upstream.as_ref() });
     let reached =

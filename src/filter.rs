@@ -85,9 +85,7 @@ fn note_subrequest(request: &Request) {
     if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
         attempt.subrequest_101.set(Some(bytes(r.uri)));
     }
-    // Those of auth_request, and no others, are waited for and ask for the header only
-    // (ngx_http_auth_request_handler).
-    if r.waited() != 0 && r.header_only() != 0 {
+    if request.is_auth_request() {
         attempt.auth_status.set(u16::try_from(status).unwrap_or(0));
     }
 }

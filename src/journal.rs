@@ -54,7 +54,7 @@ pub fn report(request: &Request) {
         return;
     }
     let Some(facts) = facts::gather(request, attempt) else { return };
-    let location = attempt.and_then(|attempt| attempt.location(request));
+    let location = attempt.and_then(|attempt| attempt.subject(request).0);
     let Some(location) = location.or_else(|| Location::of(request)) else { return };
     if let Some(diagnosis) = diagnose(&facts) {
         write(request, location, &diagnosis);

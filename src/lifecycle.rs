@@ -40,6 +40,13 @@ pub static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: None,
 };
 
+/// Called when a configuration comes into force. Without worker processes the one before ends here,
+/// and what was counted refers to it.
+pub unsafe extern "C" fn init_module(_: *mut ngx_cycle_t) -> ngx_int_t {
+    journal::flush();
+    Status::NGX_OK.into()
+}
+
 /// Called when a worker exits.
 pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     journal::flush();

@@ -16,6 +16,15 @@ use websocket_guard_protocol::upgrade::Selection;
 use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
 use crate::nginx::HeaderLines;
 
+/// Made by build.rs from `request_bits.h`.
+mod bits {
+    #![allow(missing_docs)]
+
+    use ngx::ffi::{ngx_http_request_t, ngx_uint_t};
+
+    include!(concat!(env!("OUT_DIR"), "/request_bits.rs"));
+}
+
 /// A live request.
 ///
 /// What is reached through it, headers and configuration, lives as long as the request's pool.
@@ -54,6 +63,47 @@ impl Request {
     /// Not a subrequest, such as those of `auth_request` and `mirror`.
     pub fn is_main(&self) -> bool {
         self.raw().main == self.0.as_ptr()
+    }
+
+    /// Whether an internal redirect, or a subrequest, brought the request where it is.
+    pub fn is_internal(&self) -> bool {
+        self.bit(bits::websocket_guard_internal)
+    }
+
+    /// Whether a filter replaced the response (`ngx_http_filter_finalize_request`).
+    pub fn is_replaced(&self) -> bool {
+        self.bit(bits::websocket_guard_filter_finalize)
+    }
+
+    /// Whether this subrequest is one of auth_request: those, and no others, are waited for and ask
+    /// for the header only (`ngx_http_auth_request_handler`).
+    pub fn is_auth_request(&self) -> bool {
+        self.bit(bits::websocket_guard_waited) && self.bit(bits::websocket_guard_header_only)
+    }
+
+    /// Whether the request came to its phases (`ngx_http_handler`).
+    pub fn reached_phases(&self) -> bool {
+        self.bit(bits::websocket_guard_valid_location)
+    }
+
+    pub fn closes_lingering(&self) -> bool {
+        self.bit(bits::websocket_guard_lingering_close)
+    }
+
+    /// The status of limit_req and that of limit_conn, as those modules number them.
+    pub fn limits(&self) -> (ngx_uint_t, ngx_uint_t) {
+        // SAFETY: the request is live.
+        unsafe {
+            (
+                bits::websocket_guard_limit_req_status(self.as_ptr()),
+                bits::websocket_guard_limit_conn_status(self.as_ptr()),
+            )
+        }
+    }
+
+    fn bit(&self, read: unsafe extern "C" fn(*const ngx_http_request_t) -> ngx_uint_t) -> bool {
+        // SAFETY: the request is live.
+        unsafe { read(self.as_ptr()) != 0 }
     }
 
     /// This module's configuration of the request's location, which can change until the content

@@ -190,7 +190,7 @@ fn report_end(request: &Request, tunnel: &Tunnel, rc: ngx_int_t) {
             client_silent_ms: silence(client).unwrap_or(age).min(age),
             backend_silent_ms: silence(backend).unwrap_or(age).min(age),
             peer: upstream.peer.name.as_ref().map(|name| bytes(*name)).unwrap_or_default(),
-            handler: facts::handler(conf),
+            handler: facts::handler(upstream),
         };
         if let Some(diagnosis) = diagnose_end(&end) {
             journal::write(request, location, &diagnosis);

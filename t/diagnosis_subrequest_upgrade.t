@@ -12,7 +12,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy auth_request mirror rewrite /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(4);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(6);
 
 %%TEST_GLOBALS%%
 
@@ -43,6 +43,17 @@ http {
             proxy_pass       http://127.0.0.1:8081;
         }
 
+        # the tunnel lives until the backend has answered the copy
+        location /mirrored/ {
+            mirror           /copy/slow;
+            proxy_pass       http://127.0.0.1:8081;
+        }
+
+        location /copy/ {
+            internal;
+            proxy_pass       http://127.0.0.1:8081;
+        }
+
         location = /check {
             internal;
             proxy_pass       http://127.0.0.1:8081;
@@ -67,10 +78,19 @@ EOC
 run_backend($t, 8081);
 $t->run();
 
-my $line = '[error] upgrade failed: a subrequest to "/check" got a 101, which belongs to the main request only; set Upgrade and Connection '
+my $line = '[error] upgrade failed: a subrequest to "%s" got a 101, which belongs to the main request only; set Upgrade and Connection '
     . 'to "" in the location that serves the subrequest, or use websocket_guard there [subrequest-upgrade]';
 
-is(outcome($t, path => '/off/', timeout => 3), "0, $line", 'not guarded');
-is(outcome($t, path => '/on/', timeout => 3), "0, $line", 'guarded, but not the check');
+is(outcome($t, path => '/off/', timeout => 3), "0, " . sprintf($line, "/check"), 'not guarded');
+is(outcome($t, path => '/on/', timeout => 3), "0, " . sprintf($line, "/check"), 'guarded, but not the check');
+my $ended;
+my $mirrored = sub {
+    my $ws = websocket(path => '/mirrored/?0.5');
+    $ended = ($ws->echo('hello') // '') eq 'hello' && $ws->closed_within(10);
+    return $ws;
+};
+is(outcome($t, $mirrored), '101, ' . sprintf($line, '/copy/slow'), 'mirror');
+ok($ended, 'mirror: the tunnel was ended');
+
 is(outcome($t, path => '/guarded/'), '101', 'guarded, both');
 is(raw_request("GET /off/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")->status, 200, 'plain request');

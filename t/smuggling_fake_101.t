@@ -68,7 +68,8 @@ http {
         }
 
         location /internal/ {
-            return  403;
+            access_log  off;
+            return      403;
         }
     }
 }

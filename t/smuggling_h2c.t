@@ -106,8 +106,13 @@ for my $location (map { ("/$_/", "/$_-own/") } qw/ strict lenient auto /) {
 
     # Of a list the backend sees websocket only, and may not choose h2c.
     for my $list (['Upgrade: websocket, h2c'], ['Upgrade: h2c,websocket'], ['Upgrade: h2c', 'Upgrade: websocket']) {
-        my $ws = websocket(path => "${location}ws", headers => [@$list, @settings]);
-        is($ws->echo('hello'), 'hello', "$location, @$list");
+        my $echo;
+        my $outcome = outcome($t, sub {
+            my $ws = websocket(path => "${location}ws", headers => [@$list, @settings]);
+            $echo = $ws->echo('hello');
+            return $ws;
+        });
+        is("$outcome $echo", '101 hello', "$location, @$list");
     }
     for my $chosen (qw/ h2c both /) {
         is(outcome($t, path => "$location$chosen", headers => ['Upgrade: websocket, h2c', @settings]),

@@ -1,0 +1,25 @@
+/*
+ * The bit fields of ngx_http_request_t, as the C compiler sees them. From nginx 1.31.5 on a 16-bit
+ * field stands before them, and bindgen's own accessors miscount (build.rs makes Rust functions of
+ * these).
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#define WEBSOCKET_GUARD_BIT(name)                                            \
+    static inline ngx_uint_t                                                 \
+    websocket_guard_##name(const ngx_http_request_t *r)                      \
+    {                                                                        \
+        return r->name;                                                      \
+    }
+
+WEBSOCKET_GUARD_BIT(internal)
+WEBSOCKET_GUARD_BIT(filter_finalize)
+WEBSOCKET_GUARD_BIT(waited)
+WEBSOCKET_GUARD_BIT(header_only)
+WEBSOCKET_GUARD_BIT(valid_location)
+WEBSOCKET_GUARD_BIT(lingering_close)
+WEBSOCKET_GUARD_BIT(limit_req_status)
+WEBSOCKET_GUARD_BIT(limit_conn_status)
