@@ -57,7 +57,7 @@ pub struct Attempt {
     pub reported: Cell<bool>,
     /// Set once the request is a tunnel.
     pub tunnel: Cell<Option<Tunnel>>,
-    /// Set once the guard moves the tunnel's bytes.
+    /// Set while the guard moves the tunnel's bytes.
     pub pump: Cell<Option<&'static Pump>>,
 }
 

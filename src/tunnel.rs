@@ -143,8 +143,8 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
         return;
     };
     report_end(&request, &tunnel, rc);
-    if let Some(pump) = request.attempt().and_then(|attempt| attempt.pump.get()) {
-        pump.stop();
+    if let Some(attempt) = request.attempt() {
+        attempt.pump.set(None);
     }
     if let Some(finalize) = tunnel.finalize {
         // SAFETY: guaranteed by the caller.

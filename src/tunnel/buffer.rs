@@ -113,8 +113,4 @@ impl Backlog {
         }
         Ok(())
     }
-
-    pub fn clear(&self) {
-        self.0.take();
-    }
 }

@@ -58,6 +58,12 @@ enum Direction {
     ToClient,
 }
 
+/// What comes after some bytes were moved.
+enum Next {
+    Wait,
+    End,
+}
+
 /// Takes a tunnel over from nginx, which has just set its own handlers and will call its loop once
 /// (`ngx_http_upstream_upgrade`). That call finds nothing to move and no room to read into.
 ///
@@ -70,6 +76,10 @@ pub fn start(request: Request) -> Result<Option<&'static Pump>, AllocationFailed
     }
     let r = request.as_ptr();
     let u = tunnel.upstream.as_ptr();
+
+    // The worker's buffer stays for ever: it is made with the first tunnel, or else it may come to
+    // lie behind the memory of many others, which then could not go back to the system.
+    buffer::give_back(tunnel.borrow_buffer()?);
 
     // SAFETY: the request and its upstream are live, and no reference to them is held.
     unsafe {
@@ -84,7 +94,7 @@ pub fn start(request: Request) -> Result<Option<&'static Pump>, AllocationFailed
             to_backend: Backlog::of(unread(&*(*r).header_in), log)?,
             to_client: Backlog::of(unread(&(*u).buffer), log)?,
         };
-        let pump = place(request, pump)?;
+        let pump = place(tunnel.backend, pump)?;
 
         // The header's buffer is as large as a read of nginx's loop. Its memory is there for the
         // next connection.
@@ -109,12 +119,13 @@ pub fn start(request: Request) -> Result<Option<&'static Pump>, AllocationFailed
     }
 }
 
-/// Moves the pump into the request's pool, which drops it.
-fn place(request: Request, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
-    // SAFETY: the pool lives as long as the request; the memory of a cleanup has the size asked
-    // for and nginx's alignment.
+/// Moves the pump into the pool of the backend's connection, which drops it at the end of the
+/// tunnel. The request's pool is mostly full by now and would grow by 4 KiB.
+fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
+    // SAFETY: a connection to a backend has a pool (`ngx_http_upstream_connect`); the memory of a
+    // cleanup has the size asked for and nginx's alignment.
     unsafe {
-        let cleanup = ngx_pool_cleanup_add(request.raw().pool, size_of::<Pump>());
+        let cleanup = ngx_pool_cleanup_add((*backend.as_ptr()).pool, size_of::<Pump>());
         let cleanup = NonNull::new(cleanup).ok_or(AllocationFailed)?.as_mut();
         let place = cleanup.data.cast::<Pump>();
         place.write(pump);
@@ -152,27 +163,17 @@ fn empty(buffer: &mut ngx_buf_t) {
 }
 
 impl Pump {
-    /// Frees what will never be sent.
-    pub fn stop(&self) {
-        self.to_backend.clear();
-        self.to_client.clear();
-    }
-
-    /// What is done in nginx's handlers: moves bytes one way, looks whether that was the end, and
-    /// waits for whatever may happen next.
-    fn run(&self, tunnel: &Tunnel, direction: Direction) {
+    /// What is done in nginx's handlers: moves bytes one way, and looks whether that was the end.
+    fn run(&self, tunnel: &Tunnel, direction: Direction) -> Result<Next, Broken> {
         if tunnel.timed_out() {
-            return self.end(tunnel);
+            return Ok(Next::End);
         }
-        if self.transfer(tunnel, direction).is_err() {
-            return self.abort(tunnel);
-        }
+        self.transfer(tunnel, direction)?;
         if self.is_over(tunnel) {
-            return self.end(tunnel);
+            return Ok(Next::End);
         }
-        if tunnel.watch().is_err() {
-            self.abort(tunnel);
-        }
+        tunnel.watch()?;
+        Ok(Next::Wait)
     }
 
     fn transfer(&self, tunnel: &Tunnel, direction: Direction) -> Result<(), Broken> {
@@ -227,10 +228,12 @@ impl Pump {
             (false, false) => false,
         }
     }
+}
 
+impl Handlers {
     /// nginx finds an eof or a timeout, logs it, and finalizes the request.
     fn end(&self, tunnel: &Tunnel) {
-        if let Some(handler) = self.nginx.client_read {
+        if let Some(handler) = self.client_read {
             // SAFETY: it is the handler that nginx had for this request.
             unsafe { handler(tunnel.request.as_ptr()) };
         }
@@ -246,14 +249,14 @@ impl Pump {
             (*u).from_client.last = (*u).from_client.pos.add(1);
             (*(*backend).write).set_ready(1);
             (*backend).send = Some(send_nothing);
-            if let Some(handler) = self.nginx.backend_write {
+            if let Some(handler) = self.backend_write {
                 handler(r, u);
             }
         }
     }
 }
 
-/// A `send` that fails, for [`Pump::abort`].
+/// A `send` that fails, for [`Handlers::abort`].
 unsafe extern "C" fn send_nothing(_: *mut ngx_connection_t, _: *mut u_char, _: usize) -> isize {
     NGX_ERROR as isize
 }
@@ -332,7 +335,13 @@ unsafe fn run(r: *mut ngx_http_request_t, direction: Direction) {
     let Some(request) = (unsafe { Request::new(r) }) else { return };
     let pump = request.attempt().and_then(|attempt| attempt.pump.get());
     if let (Some(pump), Some(tunnel)) = (pump, Tunnel::of(request)) {
-        pump.run(&tunnel, direction);
+        // The pump is gone when nginx has finalized the request.
+        let nginx = pump.nginx;
+        match pump.run(&tunnel, direction) {
+            Ok(Next::Wait) => {}
+            Ok(Next::End) => nginx.end(&tunnel),
+            Err(Broken) => nginx.abort(&tunnel),
+        }
     }
 }
 
