@@ -67,7 +67,7 @@ my %handlers = (
         my ($c) = @_;
         $c->upgrade;
         $c->write('hello');
-        sleep 0.7;
+        sleep 1.5;
         my $got = '';
         for (1 .. 200) { $got .= $c->read_some(1000, 10); sleep 0.001 }
         $got .= $c->read($LENGTH - length $got, 60) // '';

@@ -54,7 +54,7 @@ is($tunnels[0]->echo('hello'), 'hello', 'open');
 $t->write_file('nginx.conf', $with =~ s/load_module \S*websocket_guard\S*;//r);
 my $since = log_size($t);
 ok(!reload($t), 'reload without the line, but with the directive');
-ok(wait_log($t, qr/unknown directive "websocket_guard"/, 2, since => $since), 'is refused');
+ok(wait_log($t, qr/unknown directive "websocket_guard/, 2, since => $since), 'is refused');
 is($tunnels[0]->echo('hello'), 'hello', 'open tunnel');
 is(websocket()->status, 101, 'and new ones');
 
