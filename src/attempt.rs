@@ -12,9 +12,10 @@ use core::ptr::{self, NonNull};
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_cacheline_size, ngx_conf_t, ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_hash_init,
-    ngx_hash_init_t, ngx_hash_key_lc, ngx_hash_key_t, ngx_http_core_loc_conf_t, ngx_http_header_t,
-    ngx_http_headers_in, ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_palloc,
-    ngx_pool_cleanup_add, ngx_table_elt_t, ngx_uint_t,
+    ngx_hash_init_t, ngx_hash_key_lc, ngx_hash_key_t, ngx_http_core_loc_conf_t,
+    ngx_http_finalize_request, ngx_http_header_t, ngx_http_headers_in, ngx_http_request_t,
+    ngx_http_upstream_t, ngx_int_t, ngx_palloc, ngx_pool_cleanup_add, ngx_table_elt_t, ngx_uint_t,
+    NGX_HTTP_INTERNAL_SERVER_ERROR,
 };
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_protocol::diagnosis::{Asks, Failure, Gate, SwitchFault};
@@ -51,8 +52,8 @@ pub struct Attempt {
     /// nginx's own functions that were replaced to see that.
     pub get_peer: Cell<ngx_event_get_peer_pt>,
     pub free_peer: Cell<ngx_event_free_peer_pt>,
-    /// What is wrong with the backend's 101.
-    pub switch_fault: Cell<Option<SwitchFault<'static>>>,
+    /// What is wrong with a backend's 101, and which backend's that was.
+    switch_fault: Cell<Option<(SwitchFault<'static>, Option<Passed>)>>,
     /// Whether the request's diagnosis was written.
     pub reported: Cell<bool>,
     /// Set once the request is a tunnel.
@@ -116,12 +117,34 @@ impl Attempt {
     ) -> (Option<Location>, Option<NonNull<ngx_http_upstream_t>>) {
         self.note_upstream(request);
         let (first, last) = (self.first.get(), self.last.get());
-        let passed = last
-            .filter(|last| !last.for_error_page || last.forwards_upgrade())
+        let faulty = self.switch_fault.get().and_then(|(_, passed)| passed);
+        let passed = faulty
+            .or(last.filter(|last| !last.for_error_page || last.forwards_upgrade()))
             .or(first.filter(|first| !first.for_error_page));
         match passed {
             Some(passed) => (passed.location, Some(passed.upstream)),
             None => (self.intended.get(), None),
+        }
+    }
+
+    /// Notes what is wrong with the 101 of the request's upstream.
+    pub fn note_fault(&self, request: &Request, fault: SwitchFault<'static>) {
+        self.note_upstream(request);
+        self.switch_fault.set(Some((fault, self.last.get())));
+    }
+
+    pub fn switch_fault(&self) -> Option<SwitchFault<'static>> {
+        self.switch_fault.get().map(|(fault, _)| fault)
+    }
+
+    /// Notes what the checks say of the request: at first, and where they refuse it.
+    pub fn note_check(&self, checked: Checked, refused: bool) {
+        match self.checked.get() {
+            Some(first) if refused => {
+                self.checked.set(Some(Checked { gate: checked.gate, ..first }));
+            }
+            Some(_) => {}
+            None => self.checked.set(Some(checked)),
         }
     }
 
@@ -318,6 +341,11 @@ unsafe extern "C" fn key_line(
     // SAFETY: guaranteed by the caller.
     match unsafe { Request::new(r) }.and_then(|request| request.start_attempt()) {
         Some(_) => Status::NGX_OK.into(),
-        None => Status::NGX_ERROR.into(),
+        None => {
+            // A handler that fails ends the request, as those of nginx do.
+            // SAFETY: guaranteed by the caller.
+            unsafe { ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t) };
+            Status::NGX_ERROR.into()
+        }
     }
 }

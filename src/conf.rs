@@ -128,8 +128,6 @@ pub struct MainConf {
     pub process_upgrade: ngx_http_header_handler_pt,
     /// The index of `$http_upgrade`, if the configuration uses it.
     pub http_upgrade: Option<usize>,
-    /// The place of the realip module in a request's module contexts.
-    pub realip: Option<usize>,
     /// The header list of a location for which there is none, up to `http {}`.
     pub no_headers: HeaderList,
     /// The same for the conditions of the cache.
@@ -154,7 +152,6 @@ impl Default for MainConf {
             keepalive: None,
             process_upgrade: None,
             http_upgrade: None,
-            realip: None,
             no_headers: HeaderList::new(ptr::null_mut()),
             no_conditions: ConditionList::new(ptr::null_mut()),
             guarded: Vec::new(),

@@ -126,12 +126,18 @@ fn checked(request: &Request, attempt: Option<&Attempt>, location: Location) -> 
     };
     if request.has_upgrade() {
         checked = gate::check(request, location.conf);
-        if !request.reached_phases() {
+        if came_to_nothing(request, attempt) {
             // nginx gave up before its phases, maybe with half of the header read.
             checked.gate = Gate::Passed;
         }
     }
     checked
+}
+
+/// Whether nginx gave the request up before its phases. What it calls a valid location it also denies
+/// after `rewrite ... break`.
+fn came_to_nothing(request: &Request, attempt: Option<&Attempt>) -> bool {
+    !request.reached_phases() && !attempt.is_some_and(Attempt::reached_location)
 }
 
 fn status(request: &Request, attempt: Option<&Attempt>) -> u16 {
@@ -171,7 +177,7 @@ fn early_signs(request: &Request, attempt: Option<&Attempt>) -> EarlySigns {
         unsafe { r.http_connection.as_ref() }.is_some_and(|connection| connection.ssl() != 0);
     let (certificate_missing, certificate_rejected) = client_certificate(request);
     EarlySigns {
-        no_phases: !request.reached_phases()
+        no_phases: came_to_nothing(request, attempt)
             || attempt.is_some_and(Attempt::only_reached_error_page),
         lingering_close: request.closes_lingering(),
         tls_listener,
@@ -251,7 +257,7 @@ fn describe_upstream(
         status: state.map_or(0, |state| u16::try_from(state.status).unwrap_or(0)),
         failure: failure(request, attempt, upstream),
         redirect: redirect.map(|line| bytes(line.value)),
-        switch_fault: attempt.and_then(|attempt| attempt.switch_fault.get()),
+        switch_fault: attempt.and_then(Attempt::switch_fault),
     };
     (described, handler)
 }

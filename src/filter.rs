@@ -82,7 +82,10 @@ fn note_subrequest(request: &Request) {
     let Some(attempt) = request.main().attempt() else { return };
     let r = request.raw();
     let status = r.headers_out.status;
-    if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+    // SAFETY: the upstream belongs to the live request.
+    let switches =
+        request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.upgrade() != 0);
+    if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize && switches {
         attempt.subrequest_101.set(Some(bytes(r.uri)));
     }
     if request.is_auth_request() {

@@ -48,16 +48,16 @@ fn pass(request: Request) -> Result<(), ngx_int_t> {
     }
 
     let checked = check(&request, conf);
-    if attempt.checked.get().is_none() {
-        attempt.checked.set(Some(checked));
-    }
-    if !is_guarded(&request) {
-        return Ok(());
-    }
+    let answer = if is_guarded(&request) { decide(request, conf, &checked) } else { Ok(()) };
+    attempt.note_check(checked, answer.is_err());
+    answer
+}
+
+fn decide(request: Request, conf: &LocationConf, checked: &Checked) -> Result<(), ngx_int_t> {
     if let Gate::OriginDenied { .. } = checked.gate {
         return Err(NGX_HTTP_FORBIDDEN as ngx_int_t);
     }
-    match action(conf, &checked) {
+    match action(conf, checked) {
         Action::Forward => forward(request, conf),
         Action::PlainHttp => {
             request.lines(b"upgrade").for_each(discard);

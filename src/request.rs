@@ -200,10 +200,10 @@ impl Request {
         if !self.connection().ssl.is_null() {
             return b"https";
         }
-        let trusted = self.main_conf().and_then(|main| main.realip).is_some_and(|index| {
-            // SAFETY: the array has a place for each HTTP module.
-            unsafe { !(*self.raw().ctx.add(index)).is_null() }
-        });
+        // realip replaces the address of a connection that it trusts.
+        let trusted = self
+            .attempt()
+            .is_some_and(|attempt| attempt.peer.get() != self.connection().addr_text.as_bytes());
         let forwarded = self.values(b"x-forwarded-proto").next().filter(|_| trusted);
         forwarded.unwrap_or(b"http")
     }

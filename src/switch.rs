@@ -28,10 +28,8 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
     let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
     let fault = fault(&request, conf, upstream);
     let guarded = conf.mode().applies();
-    if fault.is_some() || guarded || request.attempt().is_some() {
-        if let Some(attempt) = request.start_attempt() {
-            attempt.switch_fault.set(fault);
-        }
+    if let (Some(fault), Some(attempt)) = (fault, request.start_attempt()) {
+        attempt.note_fault(&request, fault);
     }
 
     let fatal = match fault {

@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 use core::mem::{size_of, zeroed};
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
     ngx_conf_t, ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_core_loc_conf_t,
@@ -108,10 +108,9 @@ pub fn begin(request: Request, conf: &LocationConf) {
     // SAFETY: the request is live; the configuration outlives it, and its tunnel part is only read.
     unsafe {
         let upstream = upstream.as_ptr();
-        if let Some(mut tunnel_conf) = conf.recipe.tunnel_conf {
-            let tunnel_conf = tunnel_conf.as_mut();
-            if (*upstream).conf == tunnel_conf.request.as_ptr() {
-                (*upstream).conf = &mut tunnel_conf.tunnel;
+        if let Some(tunnel_conf) = conf.recipe.tunnel_conf.map(NonNull::as_ptr) {
+            if (*upstream).conf == (*tunnel_conf).request.as_ptr() {
+                (*upstream).conf = ptr::addr_of_mut!((*tunnel_conf).tunnel);
             }
         }
         let finalize = (*upstream).finalize_request.replace(finalize);

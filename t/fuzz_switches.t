@@ -72,8 +72,7 @@ EOC
 
 my $accept = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=';
 
-$t->run_daemon(\&switches, $t, 8081);
-$t->waitforsocket('127.0.0.1:' . port(8081));
+$t->run_daemon(\&switches, Test::WebSocketGuard::Backend::listener(8081));
 $t->run();
 
 wait_until(sub { worker_pids($t) }, 5);
@@ -91,7 +90,7 @@ while ($attempts < 800) {
     push @wrong, $client->head if $location ne '/off/' && $status == 101
         && ("@{[$client->header('Sec-WebSocket-Accept')]}" !~ /^(?:\Q$accept\E ?)+$/ || ($client->header('Upgrade') // '') !~ /^(?:,? *websocket)+$/i);
     push @wrong, 'a tunnel after a 502' if $status == 502 && $client->{in} =~ /INTERNAL/;
-    rand() < 0.5 ? $client->disconnect : $client->reset;
+    rand() < 0.2 ? $client->disconnect : $client->reset;
 }
 note join ', ', map {"$_: $statuses{$_}"} sort keys %statuses;
 
@@ -107,8 +106,7 @@ cmp_ok(scalar(@lines), '<=', 2 * $attempts, 'not too many');
 is(join("\n", @odd), '', 'they end as they should');
 
 sub switches {
-    my ($t, $number) = @_;
-    my $listener = Test::WebSocketGuard::Backend::listener($number);
+    my ($listener) = @_;
     local $SIG{PIPE} = 'IGNORE';
     srand 6455;
     my $any = sub { $_[rand @_] };

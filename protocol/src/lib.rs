@@ -21,5 +21,6 @@ pub mod escape;
 pub mod handshake;
 pub mod origin;
 pub mod response;
+pub mod source;
 pub mod token;
 pub mod upgrade;
