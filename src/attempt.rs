@@ -24,7 +24,7 @@ use crate::conf::{Guard, LocationConf, MainConf};
 use crate::nginx::{array_of, ngx_str, AllocationFailed};
 use crate::request::{bytes, Request};
 use crate::sent::SentRequest;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Pump, Tunnel};
 
 /// What is remembered of one main request. It lives in the request's pool.
 #[derive(Default)]
@@ -58,6 +58,8 @@ pub struct Attempt {
     pub reported: Cell<bool>,
     /// Set once the request is a tunnel.
     pub tunnel: Cell<Option<Tunnel>>,
+    /// Set while the guard moves the tunnel's bytes.
+    pub pump: Cell<Option<&'static Pump>>,
 }
 
 /// The client's request as it came.

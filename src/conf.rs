@@ -100,8 +100,26 @@ impl Default for LogLevel {
     }
 }
 
+/// Who moves a tunnel's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TunnelLoop {
+    /// The guard, in the locations that it applies to.
+    #[default]
+    Pump,
+    /// nginx.
+    Native,
+}
+
+impl TunnelLoop {
+    /// The words of the directive.
+    pub const WORDS: [(&'static str, TunnelLoop); 2] =
+        [("pump", TunnelLoop::Pump), ("native", TunnelLoop::Native)];
+}
+
 /// The configuration of `http {}`.
 pub struct MainConf {
+    /// `websocket_guard_buffer_size`
+    pub buffer_size: Option<usize>,
     /// The modules whose settings the recipe changes.
     pub proxies: Proxies,
     /// The function that `keepalive` puts into its upstream.
@@ -140,6 +158,7 @@ pub struct MergedLevel {
 impl Default for MainConf {
     fn default() -> Self {
         Self {
+            buffer_size: None,
             proxies: Proxies::default(),
             keepalive: None,
             process_upgrade: None,
@@ -151,6 +170,13 @@ impl Default for MainConf {
             audited: false,
             reports: Vec::new(),
         }
+    }
+}
+
+impl MainConf {
+    /// How much a pump reads at once.
+    pub fn buffer_size(&self) -> usize {
+        self.buffer_size.unwrap_or(64 * 1024)
     }
 }
 
@@ -168,6 +194,8 @@ pub struct LocationConf {
     pub mode: Option<Mode>,
     /// `websocket_guard_timeout`, in milliseconds
     pub timeout: Option<ngx_msec_t>,
+    /// `websocket_guard_tunnel`
+    pub tunnel: Option<TunnelLoop>,
     /// `websocket_guard_upgrade`
     pub protocols: Option<NonNull<Protocols>>,
     /// `websocket_guard_forwarded`
@@ -200,6 +228,7 @@ impl LocationConf {
     pub fn inherit(&mut self, parent: &LocationConf) {
         self.marked = self.mode.is_some();
         self.mode = self.mode.or(parent.mode);
+        self.tunnel = self.tunnel.or(parent.tunnel);
         self.protocols = self.protocols.or(parent.protocols);
         self.forwarded = self.forwarded.or(parent.forwarded);
         self.strictness = self.strictness.or(parent.strictness);
@@ -210,6 +239,11 @@ impl LocationConf {
 
     pub fn mode(&self) -> Mode {
         self.mode.unwrap_or_default()
+    }
+
+    /// Whether the guard moves the bytes of the location's tunnels.
+    pub fn pumps(&self) -> bool {
+        self.mode().applies() && self.tunnel.unwrap_or_default() == TunnelLoop::Pump
     }
 
     /// The upgrade protocols that are forwarded; set in all locations once they are merged.

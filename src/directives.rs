@@ -6,10 +6,11 @@ use core::ptr::{self, NonNull};
 
 use ngx::core::{Pool, NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
-    ngx_command_t, ngx_conf_t, ngx_msec_t, ngx_parse_time, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE,
-    NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
+    ngx_command_t, ngx_conf_t, ngx_msec_t, ngx_parse_size, ngx_parse_time, ngx_str_t, ngx_uint_t,
+    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
 };
+use ngx::http::HttpModuleMainConf;
 use ngx::ngx_conf_log_error;
 use websocket_guard_protocol::catalogue::{Finding, FindingSet};
 use websocket_guard_protocol::escape::Escaped;
@@ -17,13 +18,15 @@ use websocket_guard_protocol::handshake::Strictness;
 use websocket_guard_protocol::origin::OriginPolicy;
 use websocket_guard_protocol::upgrade::Protocols;
 
-use crate::conf::{LocationConf, LogLevel, Mode};
+use crate::conf::{Guard, LocationConf, LogLevel, Mode, TunnelLoop};
 use crate::nginx::{elements, ngx_str};
 
 /// The command table; `ngx_null_command` ends it.
-pub static mut COMMANDS: [ngx_command_t; 9] = [
+pub static mut COMMANDS: [ngx_command_t; 11] = [
     command(c"websocket_guard", NGX_CONF_TAKE1, Some(set::<ModeDirective>)),
     command(c"websocket_guard_timeout", NGX_CONF_TAKE1, Some(set::<Timeout>)),
+    command(c"websocket_guard_tunnel", NGX_CONF_TAKE1, Some(set::<Tunnel>)),
+    http_command(c"websocket_guard_buffer_size", NGX_CONF_TAKE1, Some(set::<BufferSize>)),
     command(c"websocket_guard_upgrade", NGX_CONF_1MORE, Some(set::<Upgrade>)),
     command(c"websocket_guard_forwarded", NGX_CONF_FLAG, Some(set::<Forwarded>)),
     command(c"websocket_guard_handshake", NGX_CONF_TAKE1, Some(set::<Handshake>)),
@@ -35,7 +38,7 @@ pub static mut COMMANDS: [ngx_command_t; 9] = [
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
-/// All directives stand in `http`, `server` and `location`.
+/// A directive of `http`, `server` and `location`, as almost all are.
 const fn command(name: &'static CStr, arguments: u32, set: Option<Setter>) -> ngx_command_t {
     ngx_command_t {
         name: ngx_str(name),
@@ -45,6 +48,14 @@ const fn command(name: &'static CStr, arguments: u32, set: Option<Setter>) -> ng
         conf: NGX_HTTP_LOC_CONF_OFFSET,
         offset: 0,
         post: ptr::null_mut(),
+    }
+}
+
+/// A directive of `http` alone.
+const fn http_command(name: &'static CStr, arguments: u32, set: Option<Setter>) -> ngx_command_t {
+    ngx_command_t {
+        type_: (NGX_HTTP_MAIN_CONF | arguments) as ngx_uint_t,
+        ..command(name, arguments, set)
     }
 }
 
@@ -172,6 +183,37 @@ impl Directive for Timeout {
             Ok(0) => Err(Rejection::Value(value, "a tunnel needs a time to live".into())),
             Ok(milliseconds) => set_once(&mut conf.timeout, milliseconds),
             Err(_) => Err(Rejection::Value(value, "write a time such as \"90s\" or \"1h\"".into())),
+        }
+    }
+}
+
+/// `websocket_guard_tunnel pump | native`
+struct Tunnel;
+
+impl Directive for Tunnel {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut conf.tunnel, choose(first(args), &TunnelLoop::WORDS)?)
+    }
+}
+
+/// `websocket_guard_buffer_size SIZE`
+struct BufferSize;
+
+impl BufferSize {
+    /// OpenSSL counts in `int`.
+    const MAX: usize = 1 << 30;
+}
+
+impl Directive for BufferSize {
+    fn set(cf: &ngx_conf_t, _: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let mut value = first(args);
+        // SAFETY: the function reads the value and keeps nothing of it.
+        let size = usize::try_from(unsafe { ngx_parse_size(&mut value) });
+        let main = Guard::main_conf_mut(cf).ok_or(Rejection::Memory)?;
+        match size {
+            Ok(0) => Err(Rejection::Value(value, "a tunnel needs a buffer".into())),
+            Ok(size @ 1..=Self::MAX) => set_once(&mut main.buffer_size, size),
+            _ => Err(Rejection::Value(value, "write a size such as \"64k\"".into())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A request that a 101 has turned into a tunnel: its timeouts, and how it ended.
+//! A request that a 101 has turned into a tunnel: its timeouts, its pump, and how it ended.
 
 use core::mem::{size_of, zeroed};
 use core::ptr::{self, NonNull};
@@ -15,6 +15,12 @@ use crate::facts;
 use crate::journal;
 use crate::nginx::{place, AllocationFailed};
 use crate::request::{bytes, Request};
+
+mod buffer;
+mod pump;
+mod side;
+
+pub use pump::Pump;
 
 /// How long a tunnel may be silent, and how long a write to the backend may block; milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +102,18 @@ pub fn begin(request: Request, conf: &LocationConf) {
     }
 }
 
+/// Called when a 101 is flushed, which nginx does once its own loop is set up: the tunnel's bytes are
+/// moved by the guard's pump, if the location wants that.
+pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
+    let (Some(attempt), Some(conf)) = (request.attempt(), request.location()) else {
+        return Ok(());
+    };
+    if conf.pumps() && attempt.tunnel.get().is_some() && attempt.pump.get().is_none() {
+        attempt.pump.set(pump::start(request)?);
+    }
+    Ok(())
+}
+
 /// In place of the proxy module's `finalize_request`, which it calls: the last moment at which both
 /// connections are there (`ngx_http_upstream_finalize_request`).
 ///
@@ -108,6 +126,9 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
         return;
     };
     report_end(&request, &tunnel, rc);
+    if let Some(attempt) = request.attempt() {
+        attempt.pump.set(None);
+    }
     if let Some(finalize) = tunnel.finalize {
         // SAFETY: guaranteed by the caller.
         unsafe { finalize(r, rc) };

@@ -41,8 +41,8 @@ $t->write_file_expand('nginx.conf', $conf)->plan(39);
 my $with = $t->read_file('nginx.conf');
 
 # The line stands in TEST_GLOBALS.
-my $without = $with =~ s/load_module \S*websocket_guard\S*;//r =~ s/websocket_guard  on;//r;
-isnt($without, $with =~ s/websocket_guard  on;//r, 'the module is loaded by the configuration');
+my $without = unguarded($with =~ s/load_module \S*websocket_guard\S*;//r);
+isnt($without, unguarded($with), 'the module is loaded by the configuration');
 
 run_backend($t, 8081);
 $t->run();
@@ -54,7 +54,7 @@ is($tunnels[0]->echo('hello'), 'hello', 'open');
 $t->write_file('nginx.conf', $with =~ s/load_module \S*websocket_guard\S*;//r);
 my $since = log_size($t);
 ok(!reload($t), 'reload without the line, but with the directive');
-ok(wait_log($t, qr/unknown directive "websocket_guard"/, 2, since => $since), 'is refused');
+ok(wait_log($t, qr/unknown directive "websocket_guard/, 2, since => $since), 'is refused');
 is($tunnels[0]->echo('hello'), 'hello', 'open tunnel');
 is(websocket()->status, 101, 'and new ones');
 
@@ -77,6 +77,9 @@ for my $round (1 .. 3) {
 ok($_->close, 'orderly end') for @tunnels;
 ok(wait_until(sub { !worker_pids($t, old => 1) }), 'the old workers are gone');
 is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');
+
+# Without any directive of the module.
+sub unguarded { return $_[0] =~ s/^\s*websocket_guard\w* .*?;//mgr }
 
 sub loaded {
     my ($pid) = @_;

@@ -1,0 +1,116 @@
+//! Memory for the bytes on their way: one buffer per worker, which all tunnels read into, and what
+//! a slow side has not taken yet.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr::NonNull;
+use core::slice;
+
+use ngx::ffi::{ngx_alloc, ngx_log_t};
+
+use crate::nginx::AllocationFailed;
+
+/// Memory of the heap, not of a pool: it can go back at once.
+pub struct Buffer {
+    memory: NonNull<u8>,
+    capacity: usize,
+}
+
+impl Buffer {
+    /// `log` must be live; a failure is written there.
+    fn new(capacity: usize, log: *mut ngx_log_t) -> Result<Self, AllocationFailed> {
+        // SAFETY: guaranteed by the caller.
+        let memory = NonNull::new(unsafe { ngx_alloc(capacity, log) }).ok_or(AllocationFailed)?;
+        Ok(Self { memory: memory.cast(), capacity })
+    }
+
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.memory.as_ptr()
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: `ngx_alloc` is malloc.
+        unsafe { libc::free(self.memory.as_ptr().cast::<c_void>()) };
+    }
+}
+
+/// The buffer of this worker, while no tunnel is reading into it.
+struct Shared(Cell<Option<Buffer>>);
+
+// SAFETY: a worker has one thread.
+unsafe impl Sync for Shared {}
+
+static SHARED: Shared = Shared(Cell::new(None));
+
+/// Takes the worker's buffer, which is made when it is needed.
+pub fn borrow(capacity: usize, log: *mut ngx_log_t) -> Result<Buffer, AllocationFailed> {
+    match SHARED.0.take().filter(|buffer| buffer.capacity == capacity) {
+        Some(buffer) => Ok(buffer),
+        None => Buffer::new(capacity, log),
+    }
+}
+
+/// Puts it back.
+pub fn give_back(buffer: Buffer) {
+    SHARED.0.set(Some(buffer));
+}
+
+/// The bytes that one side sent and the other has not taken; no memory if there are none.
+#[derive(Default)]
+pub struct Backlog(Cell<Option<Rest>>);
+
+struct Rest {
+    buffer: Buffer,
+    start: usize,
+    end: usize,
+}
+
+impl Backlog {
+    /// A backlog that begins with a copy of `bytes`.
+    pub fn of(bytes: &[u8], log: *mut ngx_log_t) -> Result<Self, AllocationFailed> {
+        let backlog = Self::default();
+        if !bytes.is_empty() {
+            backlog.copy(bytes, log)?;
+        }
+        Ok(backlog)
+    }
+
+    pub fn copy(&self, bytes: &[u8], log: *mut ngx_log_t) -> Result<(), AllocationFailed> {
+        let buffer = Buffer::new(bytes.len(), log)?;
+        // SAFETY: the new memory is as large as the bytes.
+        unsafe { buffer.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        self.0.set(Some(Rest { buffer, start: 0, end: bytes.len() }));
+        Ok(())
+    }
+
+    /// Keeps the bytes from `start` to `end` where they are. They must have been written.
+    pub fn keep(&self, buffer: Buffer, start: usize, end: usize) {
+        self.0.set(Some(Rest { buffer, start, end }));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: a worker has one thread, and the reference is not kept.
+        unsafe { (*self.0.as_ptr()).is_none() }
+    }
+
+    /// Lets `send` take from the bytes; it tells how many it took. The memory goes back with the
+    /// last of them.
+    pub fn drain<E>(&self, send: impl FnOnce(&[u8]) -> Result<usize, E>) -> Result<(), E> {
+        let Some(mut rest) = self.0.take() else { return Ok(()) };
+        // SAFETY: these bytes were written and lie in the buffer.
+        let bytes = unsafe {
+            slice::from_raw_parts(rest.buffer.as_ptr().add(rest.start), rest.end - rest.start)
+        };
+        rest.start += send(bytes)?;
+        if rest.start < rest.end {
+            self.0.set(Some(rest));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! One side of a tunnel: nginx's connection to the client or to the backend.
+
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use ngx::ffi::{
+    ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_read_event,
+    ngx_handle_write_event, ngx_log_t, ngx_msec_t, ngx_post_event, ngx_posted_events,
+    ngx_posted_next_events, ngx_queue_t, ngx_uint_t, NGX_CLOSE_EVENT, NGX_ERROR,
+};
+
+use super::buffer::Buffer;
+
+/// Nothing can be sent any more, or the tunnel cannot go on for another reason.
+#[derive(Debug)]
+pub struct Broken;
+
+#[derive(Clone, Copy)]
+pub struct Side(NonNull<ngx_connection_t>);
+
+impl Side {
+    /// # Safety
+    /// `connection` must be null or an open connection, and stay so for as long as the value is
+    /// used.
+    pub unsafe fn new(connection: *mut ngx_connection_t) -> Option<Self> {
+        NonNull::new(connection).map(Self)
+    }
+
+    pub fn as_ptr(self) -> *mut ngx_connection_t {
+        self.0.as_ptr()
+    }
+
+    fn connection(&self) -> &ngx_connection_t {
+        // SAFETY: the connection is open, and nginx runs nothing while this is looked at.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub fn read_event(&self) -> &ngx_event_t {
+        // SAFETY: an open connection has both events.
+        unsafe { &*self.connection().read }
+    }
+
+    pub fn write_event(&self) -> &ngx_event_t {
+        // SAFETY: as above.
+        unsafe { &*self.connection().write }
+    }
+
+    pub fn log(&self) -> *mut ngx_log_t {
+        self.connection().log
+    }
+
+    pub fn is_tls(&self) -> bool {
+        !self.connection().ssl.is_null()
+    }
+
+    /// Whether something sent before the tunnel began still waits in nginx.
+    pub fn is_buffered(&self) -> bool {
+        self.connection().buffered() != 0
+    }
+
+    /// Whether there is, or may be, something to read.
+    pub fn is_readable(&self) -> bool {
+        self.read_event().ready() != 0
+    }
+
+    /// Whether nothing more will come.
+    pub fn is_done(&self) -> bool {
+        self.read_event().eof() != 0
+    }
+
+    /// Reads once; `None` if there is nothing, now or for ever.
+    pub fn receive<'b>(&self, buffer: &'b mut Buffer) -> Option<&'b [u8]> {
+        let recv = self.connection().recv?;
+        // SAFETY: the buffer has that much room; what the function says that it read is written.
+        unsafe {
+            let received = recv(self.as_ptr(), buffer.as_ptr(), buffer.capacity());
+            match usize::try_from(received) {
+                Ok(0) => None,
+                Ok(length) => Some(slice::from_raw_parts(buffer.as_ptr(), length)),
+                Err(_) => {
+                    if received == NGX_ERROR as isize {
+                        (*(*self.as_ptr()).read).set_eof(1);
+                    }
+                    None
+                }
+            }
+        }
+    }
+
+    /// Sends as much as the other end takes now.
+    pub fn send(&self, bytes: &[u8]) -> Result<usize, Broken> {
+        let send = self.connection().send.ok_or(Broken)?;
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            if self.write_event().ready() == 0 {
+                break;
+            }
+            // SAFETY: the function only reads the bytes.
+            let taken = unsafe { send(self.as_ptr(), rest.as_ptr().cast_mut(), rest.len()) };
+            match usize::try_from(taken) {
+                Ok(0) => break,
+                Ok(taken) => sent += taken,
+                Err(_) if taken == NGX_ERROR as isize => return Err(Broken),
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Has nginx call the read handler soon, without waiting for an event.
+    pub fn post_read(&self) {
+        // SAFETY: the queue is one of nginx's.
+        unsafe { self.post(ptr::addr_of_mut!(ngx_posted_events)) }
+    }
+
+    /// The same, after all other events that are waiting.
+    pub fn post_read_last(&self) {
+        // SAFETY: as above.
+        unsafe { self.post(ptr::addr_of_mut!(ngx_posted_next_events)) }
+    }
+
+    /// # Safety
+    /// `queue` must be a queue of posted events.
+    unsafe fn post(&self, queue: *mut ngx_queue_t) {
+        // SAFETY: the connection is open, so the event is a live one.
+        unsafe { ngx_post_event(self.connection().read, queue) }
+    }
+
+    /// Has nginx watch for room to write, for at most `timeout` while there is none.
+    pub fn watch_write(&self, low_water: usize, timeout: ngx_msec_t) -> Result<(), Broken> {
+        let event = self.connection().write;
+        // SAFETY: the connection is open.
+        unsafe {
+            if ngx_handle_write_event(event, low_water) != 0 {
+                return Err(Broken);
+            }
+            set_timer(event, timeout);
+        }
+        Ok(())
+    }
+
+    /// Has nginx watch for bytes, for at most `timeout`, if there is one.
+    pub fn watch_read(&self, timeout: Option<ngx_msec_t>) -> Result<(), Broken> {
+        let event = self.connection().read;
+        let over = self.read_event().eof() != 0 || self.read_event().error() != 0;
+        let flags = if over { NGX_CLOSE_EVENT } else { 0 };
+        // SAFETY: the connection is open.
+        unsafe {
+            if ngx_handle_read_event(event, flags as ngx_uint_t) != 0 {
+                return Err(Broken);
+            }
+            if let Some(timeout) = timeout {
+                set_timer(event, timeout);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Times an event that is waited for or will come, and only such a one. A worker that shuts down
+/// leaves once no timer is set (`ngx_event_no_timers_left`).
+///
+/// # Safety
+/// `event` must be an event of an open connection.
+unsafe fn set_timer(event: *mut ngx_event_t, timeout: ngx_msec_t) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let waiting = (*event).active() != 0 && (*event).ready() == 0;
+        if waiting || (*event).posted() != 0 {
+            ngx_add_timer(event, timeout);
+        } else if (*event).timer_set() != 0 {
+            ngx_del_timer(event);
+        }
+    }
+}
