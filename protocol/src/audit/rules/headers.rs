@@ -613,8 +613,10 @@ mod tests {
         assert!(names(&[edit(off, |p| p.pass_request_headers = None)]).is_empty());
         assert!(names(&[edit(off, |p| p.pass_request_headers = here(true, 7))]).is_empty());
         let sending = |version| {
-            let handshake =
-                [("Sec-WebSocket-Key", "$http_sec_websocket_key"), ("sec-websocket-version", version)];
+            let handshake = [
+                ("Sec-WebSocket-Key", "$http_sec_websocket_key"),
+                ("sec-websocket-version", version),
+            ];
             let headers = own(&[RECIPE, &handshake].concat());
             edit(by_hand("/chat"), |p| {
                 p.headers = headers;
