@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(91);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(94);
 
 # ---- missing-upgrade -----------------------------------------------------------------------------
 
@@ -242,6 +242,27 @@ server {
     location /three { HTTP11 UPGRADE HOST proxy_set_header Connection $three; PASS }
 }
 CONF
+    ['a map of two variables, and one whose entries are included' => <<'CONF',
+map "$http_upgrade:$http_connection" $one { default close; "~*^websocket:.*upgrade" upgrade; }
+map $http_upgrade $two { include entries.conf; }
+server {
+    listen 127.0.0.1:8080;
+    location /one { HTTP11 UPGRADE HOST proxy_set_header Connection $one; PASS }
+    location /two { HTTP11 UPGRADE HOST proxy_set_header Connection $two; PASS }
+}
+CONF
+        files => { 'entries.conf' => "default upgrade;\n'' close;\n" }],
+    ['set, where there is an upgrade' => <<'CONF'],
+location /ws {
+    set $asked close;
+    if ($http_upgrade) {
+        set $asked upgrade;
+    }
+    HTTP11 UPGRADE HOST
+    proxy_set_header Connection $asked;
+    PASS
+}
+CONF
     ['a map of what nobody knows' => <<'CONF'],
 map $remote_addr $mapped { default close; 127.0.0.1 upgrade; }
 server {
@@ -450,6 +471,13 @@ location /ws { RECIPE HOST PASS }
 CONF
     ['one of them is empty, and not sent' => <<'CONF'],
 location /ws { RECIPE proxy_set_header X-App 1; proxy_set_header X-App ""; PASS }
+CONF
+    ['only one of them is sent with an upgrade' => <<'CONF'],
+map $http_upgrade $for_others { default ''; '' close; }
+server {
+    listen 127.0.0.1:8080;
+    location /ws { RECIPE proxy_set_header Connection $for_others; PASS }
+}
 CONF
     ['one replaces the other' => <<'CONF'],
 proxy_set_header Host $host;

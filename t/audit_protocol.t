@@ -15,7 +15,7 @@ my $h2 = $t->has_version('1.29.4');
 
 # From here on the default is HTTP/1.1.
 my $http11 = $t->has_version('1.29.7');
-$t->plan(41 + ($h2 ? 4 : 0) - ($http11 ? 1 : 0));
+$t->plan(42 + ($h2 ? 4 : 0) - ($http11 ? 1 : 0));
 
 # ---- http10-upstream -----------------------------------------------------------------------------
 
@@ -160,6 +160,15 @@ CONF
     ['that of another module' => <<'CONF'],
 uwsgi_pass_request_headers off;
 location /ws { RECIPE PASS }
+CONF
+    ['the location sends what a handshake needs' => <<'CONF'],
+location /ws {
+    RECIPE
+    proxy_pass_request_headers off;
+    proxy_set_header Sec-WebSocket-Key $http_sec_websocket_key;
+    proxy_set_header Sec-WebSocket-Version $http_sec_websocket_version;
+    PASS
+}
 CONF
     ['the body' => <<'CONF'],
 location /ws { RECIPE proxy_pass_request_body off; PASS }

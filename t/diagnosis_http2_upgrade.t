@@ -67,14 +67,15 @@ my $line = '[error] upgrade failed: an HTTP/2 request has an Upgrade header, whi
     . 'such as "curl --http1.1"; browsers are not affected [http2-upgrade]';
 my @handshake = ('sec-websocket-key' => 'dGhlIHNhbXBsZSBub25jZQ==', 'sec-websocket-version' => '13');
 
+# From 1.31.0 on nginx refuses them all by itself, before it looks for a location; h2c is then nobody's concern.
+my $refuses = $t->has_version('1.31.0');
 for my $path (qw! /on/ /lenient/ /auto/ !) {
     is(over_http2($path, upgrade => 'websocket', @handshake), "400, $line", "$path: websocket");
-    is(over_http2($path, upgrade => 'h2c'), "400, $line", "$path: h2c");
+    is(over_http2($path, upgrade => 'h2c'), $refuses ? '400' : "400, $line", "$path: h2c");
 }
 is_deeply([requests_seen($t)], [], 'nothing was passed on');
 
-# From 1.31.0 on nginx refuses them all by itself, before it looks for a location.
-my ($status, $h2c) = $t->has_version('1.31.0') ? (400, '') : (200, ', [info] Upgrade "h2c" does not name websocket, served as '
+my ($status, $h2c) = $refuses ? (400, '') : (200, ', [info] Upgrade "h2c" does not name websocket, served as '
     . 'plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]');
 for my $path (qw! /check/ /off/ !) {
     is(over_http2($path, upgrade => 'websocket', @handshake), "$status, $line", "$path: websocket");

@@ -135,8 +135,11 @@ pub fn connection_hardcoded<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> O
 }
 
 pub fn duplicate_header<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
-    // nginx sends no header for an empty value.
-    let sent = |header: &&Header<'a>| !matches!(header.value.text(), None | Some(b""));
+    // nginx sends no header for an empty value, such as that of the one of two maps which is not for
+    // upgrades.
+    let sent = |header: &&Header<'a>| {
+        header.value.text().is_some() && header.value.for_upgrade() != Some(b"")
+    };
     let entries = proxied.headers.entries;
     let (first, second) = entries.iter().enumerate().find_map(|(i, second)| {
         let earlier = entries.get(..i)?.iter().filter(sent).find(|first| {
@@ -228,6 +231,13 @@ pub fn h2_upstream<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Pro
 
 pub fn pass_headers_off<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
     let setting = proxied.pass_request_headers.filter(|setting| !setting.value)?;
+    // What the location sends itself is enough for a handshake.
+    let sent = |name: &[u8]| {
+        proxied.headers.named(name).any(|header| header.value.for_upgrade() != Some(b""))
+    };
+    if sent(b"Sec-WebSocket-Key") && sent(b"Sec-WebSocket-Version") {
+        return None;
+    }
     let directive = format!("{}_pass_request_headers", proxied.module.prefix());
     Some(
         Problem::new(format!(
@@ -521,6 +531,7 @@ mod tests {
         );
         assert!(names(&[with_hosts("$host", "$host")]).is_empty());
         assert!(names(&[with_hosts("", "$host")]).is_empty());
+        assert!(names(&[with_hosts("$cookie_a", "$host")]).is_empty());
         // One list, one report.
         let twice = [with_hosts("a", "b"), with_hosts("a", "b")];
         assert_eq!(names(&twice), ["duplicate-header"]);
@@ -601,6 +612,19 @@ mod tests {
         assert!(lines(uwsgi)[0].contains("remove \"uwsgi_pass_request_headers off;\""));
         assert!(names(&[edit(off, |p| p.pass_request_headers = None)]).is_empty());
         assert!(names(&[edit(off, |p| p.pass_request_headers = here(true, 7))]).is_empty());
+        let sending = |version| {
+            let handshake = [
+                ("Sec-WebSocket-Key", "$http_sec_websocket_key"),
+                ("sec-websocket-version", version),
+            ];
+            let headers = own(&[RECIPE, &handshake].concat());
+            edit(by_hand("/chat"), |p| {
+                p.headers = headers;
+                p.pass_request_headers = here(false, 7);
+            })
+        };
+        assert!(names(&[sending("13")]).is_empty());
+        assert!(names(&[sending("")]).contains(&"pass-headers-off"));
 
         let method =
             |text: &'static str| edit(on("/chat"), |p| p.method = here(text.as_bytes(), 31));
