@@ -92,7 +92,12 @@ unsafe fn nodes<'a>(levels: &[MergedLevel], created: u32, tree: &'a Tree) -> Vec
     let mut blocks = tree.blocks();
     for conf in confs {
         if let Some(node) = nodes.get_mut(conf.number as usize) {
-            *node = blocks.next(conf.opened.file.as_bytes(), conf.opened.line);
+            let mut next = || blocks.next(conf.opened.file.as_bytes(), conf.opened.line);
+            // An upstream block in the same line is not among the levels.
+            *node = next();
+            while node.is_some_and(|node| node.kind() == Kind::Upstream) {
+                *node = next();
+            }
         }
     }
     nodes
@@ -505,7 +510,7 @@ impl<'a> Describer<'a> {
             hidden: Hidden {
                 upgrade: hides(upstream, c"upgrade"),
                 accept: hides(upstream, c"sec-websocket-accept"),
-                origin: origin("hide_header"),
+                origin: self.hide_origin(prefix, node),
             },
             intercept_errors: Some(Setting {
                 value: upstream.intercept_errors != 0,
@@ -513,6 +518,26 @@ impl<'a> Describer<'a> {
             }),
             ssl_server_name: ssl_server_name(upstream)
                 .map(|value| Setting { value, origin: origin("ssl_server_name") }),
+        }
+    }
+
+    /// Where the directive stands that hides a header of the handshake.
+    fn hide_origin(&self, prefix: &str, node: Option<Node<'a>>) -> Origin<'a> {
+        let Some(found) =
+            node.and_then(|node| node.inherited(format!("{prefix}_hide_header").as_bytes()))
+        else {
+            return Origin::Default;
+        };
+        let hides = |directive: &Directive| {
+            directive.arg(0).is_some_and(|name| {
+                name.eq_ignore_ascii_case(b"Upgrade")
+                    || name.eq_ignore_ascii_case(b"Sec-WebSocket-Accept")
+            })
+        };
+        match found.all().find(hides).map(Directive::place) {
+            Some(place) if found.is_here() => Origin::Here(Some(place)),
+            Some(place) => Origin::Above(Some(place)),
+            None => found.origin(),
         }
     }
 
@@ -545,6 +570,14 @@ impl<'a> Describer<'a> {
         }
         let node = location.node?;
         let prefix = module.prefix();
+        let zone = node.inherited(format!("{prefix}_cache").as_bytes())?.last().arg(0)?;
+        if zone.contains(&b'$') {
+            // The zone of an upgrade; "off" and nothing are none (ngx_http_upstream_cache_get).
+            let zone = self.evaluate(zone, node)?;
+            if zone.is_empty() || zone == b"off" {
+                return None;
+            }
+        }
         let conditions = node
             .inherited(format!("{prefix}_cache_bypass").as_bytes())
             .into_iter()
@@ -688,13 +721,15 @@ fn rewrites<'a>(node: Node<'a>) -> impl Iterator<Item = Directive<'a>> {
 fn answer<'a>(node: Node<'a>, directive: Directive<'a>) -> Option<Answer<'a>> {
     let first = directive.arg(0)?;
     let status: Option<u16> = core::str::from_utf8(first).ok().and_then(|code| code.parse().ok());
-    let bare = status.is_some() && directive.arg(1).is_none();
-    let handled = bare
-        && node
-            .inherited(b"error_page")
-            .is_some_and(|pages| pages.all().any(|page| page.args().any(|arg| arg == first)));
-    // "return URL;" is a redirect.
-    Some(Answer { status: status.unwrap_or(302), handled, place: Some(directive.place()) })
+    // An error page stands for a status without a text, and for a redirect (ngx_http_send_response).
+    let status = status.unwrap_or(302);
+    let replaceable = directive.arg(1).is_none() || matches!(status, 301 | 302 | 303 | 307 | 308);
+    let handled = replaceable
+        && node.inherited(b"error_page").is_some_and(|pages| {
+            let code = status.to_string();
+            pages.all().any(|page| page.args().any(|arg| arg == code.as_bytes()))
+        });
+    Some(Answer { status, handled, place: Some(directive.place()) })
 }
 
 /// The requests that `auth_request` and `mirror` make in a location.
