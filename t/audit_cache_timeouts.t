@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi cache map /)->plan(36);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi cache map /)->plan(37);
 
 # ---- cache-on ------------------------------------------------------------------------------------
 
@@ -93,6 +93,14 @@ map $remote_addr $local { default 0; 127.0.0.1 1; }
 server {
     listen 127.0.0.1:8080;
     location /ws { RECIPE proxy_cache all; proxy_cache_bypass $local; PASS }
+}
+CONF
+    ['a zone for others only' => <<'CONF'],
+proxy_cache_path %%TESTDIR%%/cache keys_zone=all:1m;
+map $http_upgrade $zone { default off; '' all; }
+server {
+    listen 127.0.0.1:8080;
+    location /ws { RECIPE proxy_cache $zone; PASS }
 }
 CONF
     ['switched off in the location' => <<'CONF'],
