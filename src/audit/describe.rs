@@ -3,31 +3,32 @@
 //! What a location does, nginx's own structures say. Where that was written, and what other modules
 //! keep to themselves, the text says; where a block is not found in it, it stays unknown.
 
-use core::ffi::{c_void, CStr};
+mod listeners;
+mod processes;
+mod proxied;
+mod upstreams;
+
 use core::ptr;
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use ngx::ffi::{
-    nginx_version, ngx_array_t, ngx_conf_t, ngx_core_conf_t, ngx_core_module, ngx_event_conf_t,
-    ngx_event_core_module, ngx_events_module, ngx_hash_find, ngx_hash_key_lc, ngx_http_conf_addr_t,
-    ngx_http_conf_port_t, ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t, ngx_http_regex_t,
-    ngx_http_upstream_conf_t, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t,
-    ngx_keyval_t, ngx_regex_exec, ngx_str_t, NGX_HTTP_UPSTREAM_BACKUP, NGX_HTTP_UPSTREAM_CREATE,
-};
-use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule, NgxHttpUpstreamModule};
+use ngx::ffi::{nginx_version, ngx_array_t, ngx_conf_t, ngx_http_core_loc_conf_t};
+#[cfg(ngx_feature = "pcre")]
+use ngx::ffi::{ngx_http_regex_t, ngx_regex_exec, ngx_str_t};
+use ngx::http::{HttpModule, NgxHttpCoreModule};
 use typed_arena::Arena;
+#[cfg(ngx_feature = "pcre")]
+use websocket_guard_protocol::audit::model::Pattern;
 use websocket_guard_protocol::audit::model::{
-    Affinity, Answer, Cache, Content, Fallback, Header, Headers, Hidden, Listener, Location,
-    LocationKind, Marked, Mode, Origin, Pattern, Place, Proxied, ProxyModule, Server, Setting,
-    Site, Subrequest, Target, Upstream, Value,
+    Answer, Content, Fallback, Header, Listener, Location, LocationKind, Marked, Mode, Origin,
+    Place, ProxyModule, Server, Setting, Site, Subrequest, Upstream, Value,
 };
 use websocket_guard_protocol::source::{Directive, Kind, Node, Tree, Variables};
 
+use self::proxied::ProxiedLocation;
+use self::upstreams::Upstreams;
 use crate::conf::{self, Level, LocationConf, MainConf, MergedLevel, Opening};
-use crate::nginx::{c_bytes, elements, ngx_str};
 use crate::proxies;
-use crate::request::{bytes, http_version as as_version};
+use crate::request::bytes;
 
 /// Describes the configuration to `look`.
 ///
@@ -43,7 +44,7 @@ pub unsafe fn describe<T>(
     let arenas = Arenas::default();
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let upstreams = Upstreams::describe(cf, tree, &arenas);
+        let upstreams = Upstreams::describe(cf, tree, &arenas.upstreams);
         let mut describer = Describer {
             main,
             variables: Variables::new(tree),
@@ -60,7 +61,7 @@ pub unsafe fn describe<T>(
             servers: &servers,
             ..Site::default()
         };
-        describe_processes(cf, tree, &mut site);
+        processes::describe(cf, tree, &mut site);
         look(&site)
     }
 }
@@ -74,6 +75,7 @@ struct Arenas<'a> {
     listeners: Arena<Listener<'a>>,
     subrequests: Arena<Subrequest<'a>>,
     locations: Arena<Location<'a>>,
+    #[cfg(ngx_feature = "pcre")]
     regexes: Arena<Regex>,
     bytes: Arena<u8>,
 }
@@ -103,165 +105,6 @@ unsafe fn nodes<'a>(levels: &[MergedLevel], created: u32, tree: &'a Tree) -> Vec
     nodes
 }
 
-/// # Safety
-/// As for [`describe`].
-unsafe fn describe_processes(cf: &ngx_conf_t, tree: &Tree, site: &mut Site) {
-    // SAFETY: the configurations of core modules stand in the cycle by their index; that of the event
-    // module is null without an events block before http.
-    let (core, events) = unsafe {
-        let contexts = (*cf.cycle).conf_ctx;
-        let core = *contexts.add((*ptr::addr_of!(ngx_core_module)).index);
-        let events = *contexts.add((*ptr::addr_of!(ngx_events_module)).index);
-        let events = events.cast::<*mut *mut ngx_event_conf_t>().as_ref().and_then(|list| {
-            (*list.add((*ptr::addr_of!(ngx_event_core_module)).ctx_index)).as_ref()
-        });
-        (core.cast::<ngx_core_conf_t>().as_ref(), events)
-    };
-    if let Some(core) = core {
-        site.workers = u64::try_from(core.worker_processes).unwrap_or(1).max(1);
-        site.open_files = u64::try_from(core.rlimit_nofile).ok().or_else(file_limit);
-        site.worker_shutdown_timeout = core.shutdown_timeout != usize::MAX
-            || tree.root().own(b"worker_shutdown_timeout").next().is_some();
-    }
-    if let Some(events) = events {
-        const DEFAULT_CONNECTIONS: u64 = 512;
-        site.worker_connections = match events.connections {
-            usize::MAX => DEFAULT_CONNECTIONS,
-            connections => connections as u64,
-        };
-    }
-}
-
-/// How many files a process may open.
-fn file_limit() -> Option<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is live for the call.
-    (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0).then_some(limit.rlim_cur)
-}
-
-/// The upstreams, and where nginx has them.
-struct Upstreams<'a> {
-    list: &'a [Upstream<'a>],
-    index: HashMap<*const ngx_http_upstream_srv_conf_t, usize>,
-}
-
-impl<'a> Upstreams<'a> {
-    /// # Safety
-    /// As for [`describe`].
-    unsafe fn describe(cf: &ngx_conf_t, tree: &'a Tree, arenas: &'a Arenas<'a>) -> Self {
-        let blocks: HashMap<(&[u8], u32), Node> = tree
-            .http()
-            .into_iter()
-            .flat_map(Node::blocks)
-            .filter(|node| node.kind() == Kind::Upstream)
-            .map(|node| ((node.place().file, node.place().line), node))
-            .collect();
-        let mut index = HashMap::new();
-        // SAFETY: the array holds pointers to live upstreams.
-        let all = unsafe {
-            NgxHttpUpstreamModule::main_conf(cf)
-                .map(|main| elements::<*mut ngx_http_upstream_srv_conf_t>(&main.upstreams))
-                .unwrap_or_default()
-        };
-        let list =
-            arenas.upstreams.alloc_extend(all.iter().enumerate().filter_map(|(n, upstream)| {
-                // SAFETY: as above.
-                let (upstream, file) =
-                    unsafe { (upstream.as_ref()?, c_bytes(upstream.as_ref()?.file_name.cast())) };
-                index.insert(ptr::from_ref(upstream), n);
-                let line = u32::try_from(upstream.line).unwrap_or(0);
-                Some(describe_upstream(
-                    upstream,
-                    Place { file, line },
-                    blocks.get(&(file, line)).copied(),
-                ))
-            }));
-        Self { list, index }
-    }
-
-    fn get(&self, upstream: *const ngx_http_upstream_srv_conf_t) -> Option<&'a Upstream<'a>> {
-        self.list.get(*self.index.get(&upstream)?)
-    }
-}
-
-fn describe_upstream<'a>(
-    upstream: &'static ngx_http_upstream_srv_conf_t,
-    place: Place<'a>,
-    node: Option<Node<'a>>,
-) -> Upstream<'a> {
-    // SAFETY: `servers` is null for an implicit upstream, or an array of servers.
-    let servers: &'static [ngx_http_upstream_server_t] = unsafe { elements(upstream.servers) };
-    let live = || servers.iter().filter(|server| server.backup() == 0 && server.down == 0);
-    Upstream {
-        name: bytes(upstream.host),
-        block: upstream.flags & NGX_HTTP_UPSTREAM_CREATE as usize != 0,
-        place: Some(place),
-        live_servers: live().map(addresses).sum(),
-        affinity: affinity(upstream, node),
-        max_conns: servers
-            .iter()
-            .map(|server| server.max_conns as u64)
-            .filter(|max| *max != 0)
-            .min(),
-        named_server: servers
-            .iter()
-            .map(|server| bytes(server.name))
-            .find(|name| is_host_name(name)),
-    }
-}
-
-/// The addresses of a server, in the family that it has more of: a name with an IPv4 and an IPv6
-/// address is one server.
-fn addresses(server: &ngx_http_upstream_server_t) -> u32 {
-    // SAFETY: `addrs` holds `naddrs` addresses.
-    let ipv6 = (0..server.naddrs)
-        .filter(
-            |&n| unsafe { (*(*server.addrs.add(n)).sockaddr).sa_family } as i32 == libc::AF_INET6,
-        )
-        .count();
-    u32::try_from(ipv6.max(server.naddrs - ipv6)).unwrap_or(u32::MAX)
-}
-
-/// Whether a `server` is given by a host name, and not by an address or a socket.
-fn is_host_name(name: &[u8]) -> bool {
-    let host = name.split(|&byte| byte == b':').next().unwrap_or_default();
-    !name.starts_with(b"unix:")
-        && !name.starts_with(b"[")
-        && !host.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
-}
-
-/// Told by the directives of the block, since balancers are private to their modules.
-fn affinity(upstream: &ngx_http_upstream_srv_conf_t, node: Option<Node>) -> Affinity {
-    const NEUTRAL: [&[u8]; 13] = [
-        b"server",
-        b"zone",
-        b"keepalive",
-        b"keepalive_requests",
-        b"keepalive_time",
-        b"keepalive_timeout",
-        b"least_conn",
-        b"least_time",
-        b"random",
-        b"state",
-        b"queue",
-        b"resolver",
-        b"resolver_timeout",
-    ];
-    let Some(node) = node.filter(|node| node.is_complete()) else {
-        // ip_hash, hash and random leave this flag out; an implicit upstream has all.
-        let round_robin = upstream.flags & NGX_HTTP_UPSTREAM_BACKUP as usize != 0;
-        return if round_robin { Affinity::None } else { Affinity::Unknown };
-    };
-    let names = || node.children().map(Directive::name);
-    if names().any(|name| matches!(name, b"ip_hash" | b"hash" | b"sticky")) {
-        Affinity::Kept
-    } else if names().all(|name| NEUTRAL.contains(&name)) {
-        Affinity::None
-    } else {
-        Affinity::Unknown
-    }
-}
-
 struct Describer<'a> {
     main: &'a MainConf,
     variables: Variables<'a>,
@@ -276,7 +119,7 @@ impl<'a> Describer<'a> {
     /// # Safety
     /// As for [`describe`].
     unsafe fn servers(&mut self, cf: &ngx_conf_t, levels: &[MergedLevel]) -> Vec<Server<'a>> {
-        let mut listeners = listeners(cf);
+        let mut listeners = listeners::by_server(cf);
         levels
             .chunk_by(|a, b| ptr::eq(a.server, b.server))
             .filter_map(|levels| {
@@ -285,7 +128,7 @@ impl<'a> Describer<'a> {
                 let (server, conf) = unsafe { (own.server.as_ref()?, own.conf.as_ref()) };
                 let listeners = listeners.remove(&own.server).unwrap_or_default();
                 // SAFETY: as above.
-                let locations = unsafe { self.locations(own, rest) };
+                let locations = unsafe { self.locations(rest) };
                 Some(Server {
                     name: bytes(server.server_name),
                     place: place(conf.opened),
@@ -299,11 +142,7 @@ impl<'a> Describer<'a> {
 
     /// # Safety
     /// As for [`describe`].
-    unsafe fn locations(
-        &mut self,
-        server: &MergedLevel,
-        levels: &[MergedLevel],
-    ) -> Vec<Location<'a>> {
+    unsafe fn locations(&mut self, levels: &[MergedLevel]) -> Vec<Location<'a>> {
         let mut indexes: HashMap<*const LocationConf, usize> = HashMap::new();
         let mut locations = Vec::new();
         for level in levels {
@@ -339,7 +178,6 @@ impl<'a> Describer<'a> {
                 self.describe_text(location, core, node);
             }
         }
-        let _ = server;
         locations
     }
 
@@ -438,236 +276,11 @@ impl<'a> Describer<'a> {
     }
 }
 
-/// A location that one of the proxy modules serves.
-struct ProxiedLocation<'l, 'a> {
-    conf: &'l LocationConf,
-    module: &'l proxies::ProxyModule,
-    module_conf: *mut c_void,
-    upstream: &'static ngx_http_upstream_conf_t,
-    node: Option<Node<'a>>,
-}
-
-impl<'a> Describer<'a> {
-    /// # Safety
-    /// As for [`describe`].
-    unsafe fn proxied(
-        &mut self,
-        module: ProxyModule,
-        location: &ProxiedLocation<'_, 'a>,
-        tunnel_read: u64,
-    ) -> Proxied<'a> {
-        let ProxiedLocation { conf, upstream, node, .. } = *location;
-        let guarded = conf.mode().applies();
-        let prefix = module.prefix();
-        let origin = |name: &str| match node {
-            Some(node) => origin(node, format!("{prefix}_{name}").as_bytes()),
-            None => Origin::Default,
-        };
-        // A value that the guard filled in has no directive in the location itself.
-        let filled_in = |name: &str| match origin(name) {
-            Origin::Here(place) => Origin::Here(place),
-            _ if guarded => Origin::Guard,
-            other => other,
-        };
-        // SAFETY: the fields are of the same module as the configuration.
-        let (http_version, list) = unsafe {
-            (
-                location.module.http_version.map(|field| field.read(location.module_conf)),
-                location.module.headers_source.map(|field| field.read(location.module_conf)),
-            )
-        };
-        Proxied {
-            module,
-            target: self.target(module, location),
-            headers: list.map(|list| self.headers(list, node)).unwrap_or_default(),
-            http_version: http_version.map(|version| Setting {
-                value: as_version(version),
-                origin: filled_in("http_version"),
-            }),
-            read_timeout: Some(if guarded {
-                Setting { value: tunnel_read, origin: filled_in("read_timeout") }
-            } else {
-                Setting { value: upstream.read_timeout as u64, origin: origin("read_timeout") }
-            }),
-            buffering: Some(Setting {
-                value: upstream.buffering != 0,
-                origin: if conf.mode() == conf::Mode::On {
-                    filled_in("buffering")
-                } else {
-                    origin("buffering")
-                },
-            }),
-            cache: self.cache(module, location),
-            method: node
-                .and_then(|node| node.inherited(format!("{prefix}_method").as_bytes()))
-                .and_then(|found| Some((found.last().arg(0)?, found.origin())))
-                .filter(|(method, _)| !method.contains(&b'$'))
-                .map(|(value, origin)| Setting { value, origin }),
-            pass_request_headers: Some(Setting {
-                value: upstream.pass_request_headers != 0,
-                origin: origin("pass_request_headers"),
-            }),
-            hidden: Hidden {
-                upgrade: hides(upstream, c"upgrade"),
-                accept: hides(upstream, c"sec-websocket-accept"),
-                origin: self.hide_origin(prefix, node),
-            },
-            intercept_errors: Some(Setting {
-                value: upstream.intercept_errors != 0,
-                origin: origin("intercept_errors"),
-            }),
-            ssl_server_name: ssl_server_name(upstream)
-                .map(|value| Setting { value, origin: origin("ssl_server_name") }),
-        }
-    }
-
-    /// Where the directive stands that hides a header of the handshake.
-    fn hide_origin(&self, prefix: &str, node: Option<Node<'a>>) -> Origin<'a> {
-        let Some(found) =
-            node.and_then(|node| node.inherited(format!("{prefix}_hide_header").as_bytes()))
-        else {
-            return Origin::Default;
-        };
-        let hides = |directive: &Directive| {
-            directive.arg(0).is_some_and(|name| {
-                name.eq_ignore_ascii_case(b"Upgrade")
-                    || name.eq_ignore_ascii_case(b"Sec-WebSocket-Accept")
-            })
-        };
-        match found.all().find(hides).map(Directive::place) {
-            Some(place) if found.is_here() => Origin::Here(Some(place)),
-            Some(place) => Origin::Above(Some(place)),
-            None => found.origin(),
-        }
-    }
-
-    fn target(&self, module: ProxyModule, location: &ProxiedLocation<'_, 'a>) -> Target<'a> {
-        let pass = format!("{}_pass", module.prefix());
-        // An `if` block without one of its own is not described, so the directive is here.
-        let directive = location.node.and_then(|node| node.own(pass.as_bytes()).next_back());
-        let text = directive.and_then(|directive| directive.arg(0));
-        let variable = location.upstream.upstream.is_null();
-        let value = text
-            .zip(location.node)
-            .filter(|_| variable)
-            .and_then(|(text, node)| self.evaluate(text, node));
-        let tls = text
-            .is_some_and(|text| starts_with(text, b"https://") || starts_with(text, b"suwsgi://"));
-        Target {
-            text,
-            variable,
-            value,
-            tls,
-            uri: text.map(uri_part),
-            upstream: self.upstreams.get(location.upstream.upstream),
-            place: directive.map(Directive::place),
-        }
-    }
-
-    fn cache(&self, module: ProxyModule, location: &ProxiedLocation<'_, 'a>) -> Option<Cache<'a>> {
-        if !cache_is_on(location.upstream) {
-            return None;
-        }
-        let node = location.node?;
-        let prefix = module.prefix();
-        let zone = node.inherited(format!("{prefix}_cache").as_bytes())?.last().arg(0)?;
-        if zone.contains(&b'$') {
-            // The zone of an upgrade; "off" and nothing are none (ngx_http_upstream_cache_get).
-            let zone = self.evaluate(zone, node)?;
-            if zone.is_empty() || zone == b"off" {
-                return None;
-            }
-        }
-        let conditions = node
-            .inherited(format!("{prefix}_cache_bypass").as_bytes())
-            .into_iter()
-            .flat_map(|found| found.all())
-            .flat_map(Directive::args)
-            .map(|text| self.condition(text, node));
-        let own = location.conf.mode().applies().then_some(Value::Guard);
-        Some(Cache {
-            origin: origin(node, format!("{prefix}_cache").as_bytes()),
-            bypass: self.arenas.values.alloc_extend(conditions.chain(own)),
-        })
-    }
-
-    fn headers(&mut self, list: *const ngx_array_t, node: Option<Node<'a>>) -> Headers<'a> {
-        let Some(node) = node else { return Headers::default() };
-        let found = node.inherited(SET_HEADER);
-        let own = found.as_ref().is_some_and(|found| found.is_here());
-        let entries = match self.lists.get(&list) {
-            Some(known) => *known,
-            None => {
-                // SAFETY: the list in force, filled by nginx or by the guard.
-                let entries: &'static [ngx_keyval_t] = unsafe { elements(list) };
-                let directives: Vec<Directive> =
-                    found.into_iter().flat_map(|found| found.all()).collect();
-                let described = entries.iter().map(|entry| {
-                    let (name, value) = (bytes(entry.key), bytes(entry.value));
-                    let directive = directives
-                        .iter()
-                        .find(|it| it.arg(0) == Some(name) && it.arg(1) == Some(value));
-                    Header {
-                        name,
-                        value: self.value(value, node),
-                        place: directive.map(|directive| directive.place()),
-                    }
-                });
-                let described = &*self.arenas.headers.alloc_extend(described.collect::<Vec<_>>());
-                self.lists.insert(list, described);
-                described
-            }
-        };
-        let above =
-            match node.parent().filter(|_| own).and_then(|parent| parent.inherited(SET_HEADER)) {
-                Some(found) => {
-                    self.arenas.headers.alloc_extend(found.all().map(|directive| Header {
-                        name: directive.arg(0).unwrap_or_default(),
-                        value: self.value(directive.arg(1).unwrap_or_default(), node),
-                        place: Some(directive.place()),
-                    }))
-                }
-                None => &mut [],
-            };
-        Headers { known: true, entries, own, above }
-    }
-
-    /// A condition of the cache: whether an upgrade meets it counts, not the value.
-    fn condition(&self, text: &'a [u8], node: Node<'a>) -> Value<'a> {
-        let is_set = self.variables.is_set_for_upgrade(text, node);
-        let upgrade = is_set.map(|is_set| -> &[u8] {
-            if is_set {
-                b"1"
-            } else {
-                b""
-            }
-        });
-        Value::Variable { text, upgrade }
-    }
-
-    fn value(&self, text: &'a [u8], node: Node<'a>) -> Value<'a> {
-        if text.starts_with(b"$websocket_guard_") {
-            Value::Guard
-        } else if text.contains(&b'$') {
-            Value::Variable { text, upgrade: self.evaluate(text, node) }
-        } else {
-            Value::Constant(text)
-        }
-    }
-
-    fn evaluate(&self, text: &'a [u8], node: Node<'a>) -> Option<&'a [u8]> {
-        Some(match self.variables.evaluate(text, node)? {
-            Cow::Borrowed(value) => value,
-            Cow::Owned(value) => self.arenas.bytes.alloc_extend(value),
-        })
-    }
-}
-
-const SET_HEADER: &[u8] = b"proxy_set_header";
-
 /// The regular expression of a location.
+#[cfg(ngx_feature = "pcre")]
 struct Regex(*mut ngx_http_regex_t);
 
+#[cfg(ngx_feature = "pcre")]
 impl Pattern for Regex {
     fn matches(&self, uri: &[u8]) -> bool {
         let mut uri = ngx_str_t { len: uri.len(), data: uri.as_ptr().cast_mut() };
@@ -745,91 +358,4 @@ fn subrequests<'a>(node: Node<'a>) -> Vec<Subrequest<'a>> {
         })
         .filter(|subrequest| subrequest.uri != b"off")
         .collect()
-}
-
-/// The sockets that each server answers on (`ngx_http_add_server`).
-fn listeners(cf: &ngx_conf_t) -> HashMap<*const ngx_http_core_srv_conf_t, Vec<Listener<'static>>> {
-    let mut listeners: HashMap<_, Vec<_>> = HashMap::new();
-    let Some(core) = NgxHttpCoreModule::main_conf(cf) else { return listeners };
-    // SAFETY: `ports` is null without a server, else an array of ports with arrays of addresses,
-    // which have arrays of servers.
-    unsafe {
-        for port in elements::<ngx_http_conf_port_t>(core.ports) {
-            for address in elements::<ngx_http_conf_addr_t>(&port.addrs) {
-                let listener = Listener {
-                    address: bytes(address.opt.addr_text),
-                    port: (port.family != libc::AF_UNIX as isize).then_some(port.port),
-                    ssl: address.opt.ssl() != 0,
-                    http2: has_http2(address),
-                    place: None,
-                };
-                for server in elements::<*mut ngx_http_core_srv_conf_t>(&address.servers) {
-                    listeners.entry(server.cast_const()).or_default().push(listener);
-                }
-            }
-        }
-    }
-    listeners
-}
-
-#[cfg(ngx_feature = "http_v2")]
-fn has_http2(address: &ngx_http_conf_addr_t) -> bool {
-    address.opt.http2() != 0
-}
-
-#[cfg(not(ngx_feature = "http_v2"))]
-fn has_http2(_: &ngx_http_conf_addr_t) -> bool {
-    false
-}
-
-#[cfg(ngx_feature = "http_cache")]
-fn cache_is_on(upstream: &ngx_http_upstream_conf_t) -> bool {
-    upstream.cache() == 1
-}
-
-#[cfg(not(ngx_feature = "http_cache"))]
-fn cache_is_on(_: &ngx_http_upstream_conf_t) -> bool {
-    false
-}
-
-#[cfg(ngx_feature = "http_ssl")]
-fn ssl_server_name(upstream: &ngx_http_upstream_conf_t) -> Option<bool> {
-    Some(upstream.ssl_server_name == 1)
-}
-
-#[cfg(not(ngx_feature = "http_ssl"))]
-fn ssl_server_name(_: &ngx_http_upstream_conf_t) -> Option<bool> {
-    None
-}
-
-/// Whether `proxy_hide_header` keeps a header, in lower case, from the client.
-fn hides(upstream: &ngx_http_upstream_conf_t, name: &'static CStr) -> bool {
-    let name = ngx_str(name);
-    let mut hash = upstream.hide_headers_hash;
-    // SAFETY: a hash that was built for the configuration; it has no buckets if it was not.
-    unsafe {
-        !hash.buckets.is_null()
-            && !ngx_hash_find(&mut hash, ngx_hash_key_lc(name.data, name.len), name.data, name.len)
-                .is_null()
-    }
-}
-
-fn starts_with(text: &[u8], prefix: &[u8]) -> bool {
-    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-}
-
-/// What follows the host in the argument of `proxy_pass`, such as `/app/`.
-fn uri_part(text: &[u8]) -> &[u8] {
-    let authority = match text.windows(3).position(|window| window == b"://") {
-        Some(scheme) => text.get(scheme + 3..).unwrap_or_default(),
-        None => text,
-    };
-    let start = match authority.strip_prefix(b"unix:") {
-        // unix:/path:/uri
-        Some(path) => {
-            path.iter().position(|&byte| byte == b':').map(|colon| colon + b"unix:".len() + 1)
-        }
-        None => authority.iter().position(|&byte| byte == b'/'),
-    };
-    start.and_then(|start| authority.get(start..)).unwrap_or_default()
 }
