@@ -1,7 +1,7 @@
 //! Gathers what nginx knows about a request, for the diagnosis.
 
 use ngx::ffi::{
-    ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
+    ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t,
     NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 use websocket_guard_protocol::diagnosis::{
@@ -13,6 +13,7 @@ use websocket_guard_protocol::handshake::HttpVersion;
 use crate::attempt::{Attempt, Checked, Location};
 use crate::conf;
 use crate::gate;
+use crate::nginx::speaks_tls;
 use crate::request::{bytes, http_version, Request};
 use crate::sent::SentRequest;
 
@@ -181,7 +182,7 @@ fn early_signs(request: &Request, attempt: Option<&Attempt>) -> EarlySigns {
             || attempt.is_some_and(Attempt::only_reached_error_page),
         lingering_close: request.closes_lingering(),
         tls_listener,
-        tls_connection: !request.connection().ssl.is_null(),
+        tls_connection: speaks_tls(request.connection()),
         certificate_missing,
         certificate_rejected,
     }
@@ -191,13 +192,13 @@ fn early_signs(request: &Request, attempt: Option<&Attempt>) -> EarlySigns {
 /// (`ngx_http_process_request`).
 #[cfg(ngx_feature = "http_ssl")]
 fn client_certificate(request: &Request) -> (bool, bool) {
-    use ngx::ffi::ngx_ssl_get_client_verify;
+    use ngx::ffi::{ngx_ssl_get_client_verify, ngx_str_t};
     use ngx::http::{HttpModuleServerConf, NgxHttpSslModule};
 
     const VERIFY_ON: ngx_uint_t = 1;
 
     let verify = NgxHttpSslModule::server_conf(request.raw()).map_or(0, |server| server.verify);
-    if verify == 0 || request.connection().ssl.is_null() {
+    if verify == 0 || !speaks_tls(request.connection()) {
         return (false, false);
     }
     let mut result = ngx_str_t::empty();

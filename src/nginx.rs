@@ -7,10 +7,10 @@ use core::ptr::NonNull;
 use core::slice;
 
 use ngx::ffi::{
-    ngx_array_create, ngx_array_push, ngx_array_t, ngx_conf_t, ngx_http_compile_complex_value,
-    ngx_http_compile_complex_value_t, ngx_http_complex_value, ngx_http_complex_value_t,
-    ngx_http_request_t, ngx_keyval_t, ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_array_create, ngx_array_push, ngx_array_t, ngx_conf_t, ngx_connection_t,
+    ngx_http_compile_complex_value, ngx_http_compile_complex_value_t, ngx_http_complex_value,
+    ngx_http_complex_value_t, ngx_http_request_t, ngx_keyval_t, ngx_list_part_t, ngx_list_t,
+    ngx_palloc, ngx_str_t, ngx_table_elt_t,
 };
 
 /// An allocation from a pool failed. nginx has logged it already.
@@ -181,4 +181,16 @@ pub unsafe fn c_bytes<'a>(text: *const c_char) -> &'a [u8] {
     }
     // SAFETY: guaranteed by the caller.
     unsafe { core::ffi::CStr::from_ptr(text) }.to_bytes()
+}
+
+/// Whether a connection speaks TLS. An nginx without it has not even the field.
+#[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
+pub fn speaks_tls(connection: &ngx_connection_t) -> bool {
+    !connection.ssl.is_null()
+}
+
+/// See above.
+#[cfg(not(any(ngx_feature = "ssl", ngx_feature = "compat")))]
+pub fn speaks_tls(_: &ngx_connection_t) -> bool {
+    false
 }

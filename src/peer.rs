@@ -10,16 +10,16 @@ use core::ptr;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_connection_t, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_init_peer_pt,
-    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
-    ngx_peer_connection_t, ngx_uint_t,
+    ngx_connection_t, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_conf_t,
+    ngx_http_upstream_init_peer_pt, ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_int_t,
+    ngx_msec_t, ngx_peer_connection_t, ngx_uint_t,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
 use websocket_guard_protocol::diagnosis::{Failure, Waiting};
 
 use crate::attempt::Attempt;
-use crate::nginx::elements;
-use crate::request::{bytes, Request};
+use crate::nginx::{elements, speaks_tls};
+use crate::request::Request;
 
 type InitPeer =
     unsafe extern "C" fn(*mut ngx_http_request_t, *mut ngx_http_upstream_srv_conf_t) -> ngx_int_t;
@@ -162,11 +162,9 @@ unsafe fn failure(
         let Some(connection) = connection.as_ref() else {
             return Some(Failure::NotConnected);
         };
-        #[cfg(ngx_feature = "ssl")]
-        if !connection.ssl.is_null() && !connected {
+        if speaks_tls(connection) && !connected {
             // The connection counts as made once the handshake is done and the certificate verified.
-            let sni = (conf.ssl_server_name != 0).then(|| bytes(upstream.ssl_name));
-            return Some(Failure::TlsHandshake { sni });
+            return Some(Failure::TlsHandshake { sni: sni(upstream, conf) });
         }
         let (read, write) = (connection.read.as_ref()?, connection.write.as_ref()?);
         if read.timedout() != 0 || write.timedout() != 0 {
@@ -193,4 +191,16 @@ unsafe fn failure(
             None
         }
     }
+}
+
+/// The name that was sent to the backend in the TLS handshake.
+#[cfg(any(ngx_feature = "http_ssl", ngx_feature = "compat"))]
+fn sni(upstream: &ngx_http_upstream_t, conf: &ngx_http_upstream_conf_t) -> Option<&'static [u8]> {
+    (conf.ssl_server_name != 0).then(|| upstream.ssl_name.into())
+}
+
+/// See above.
+#[cfg(not(any(ngx_feature = "http_ssl", ngx_feature = "compat")))]
+fn sni(_: &ngx_http_upstream_t, _: &ngx_http_upstream_conf_t) -> Option<&'static [u8]> {
+    None
 }

@@ -14,7 +14,7 @@ use websocket_guard_protocol::token::Lines;
 use websocket_guard_protocol::upgrade::Selection;
 
 use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
-use crate::nginx::HeaderLines;
+use crate::nginx::{speaks_tls, HeaderLines};
 
 /// Made by build.rs from `request_bits.h`.
 mod bits {
@@ -197,7 +197,7 @@ impl Request {
     /// The scheme that the client used. Behind a proxy that ends TLS it is known only if that proxy
     /// is one of realip's.
     pub fn scheme(&self) -> &'static [u8] {
-        if !self.connection().ssl.is_null() {
+        if speaks_tls(self.connection()) {
             return b"https";
         }
         // realip replaces the address of a connection that it trusts.

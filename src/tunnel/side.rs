@@ -10,6 +10,7 @@ use ngx::ffi::{
 };
 
 use super::buffer::Buffer;
+use crate::nginx::speaks_tls;
 
 /// Nothing can be sent any more, or the tunnel cannot go on for another reason.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Side {
     }
 
     pub fn is_tls(&self) -> bool {
-        !self.connection().ssl.is_null()
+        speaks_tls(self.connection())
     }
 
     /// Whether something sent before the tunnel began still waits in nginx.
