@@ -126,6 +126,8 @@ pub struct MainConf {
     pub keepalive: ngx_http_upstream_init_pt,
     /// nginx's own handler of Upgrade lines.
     pub process_upgrade: ngx_http_header_handler_pt,
+    /// The place of the TLS module among the configurations of a server.
+    pub ssl: Option<usize>,
     /// The index of `$http_upgrade`, if the configuration uses it.
     pub http_upgrade: Option<usize>,
     /// The header list of a location for which there is none, up to `http {}`.
@@ -162,6 +164,7 @@ impl Default for MainConf {
             proxies: Proxies::default(),
             keepalive: None,
             process_upgrade: None,
+            ssl: None,
             http_upgrade: None,
             no_headers: HeaderList::new(ptr::null_mut()),
             no_conditions: ConditionList::new(ptr::null_mut()),

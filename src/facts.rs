@@ -192,25 +192,24 @@ fn early_signs(request: &Request, attempt: Option<&Attempt>) -> EarlySigns {
 /// (`ngx_http_process_request`).
 #[cfg(ngx_feature = "http_ssl")]
 fn client_certificate(request: &Request) -> (bool, bool) {
-    use ngx::ffi::{ngx_ssl_get_client_verify, ngx_str_t};
-    use ngx::http::{HttpModuleServerConf, NgxHttpSslModule};
+    use ngx::ffi::ngx_http_ssl_srv_conf_t;
 
     const VERIFY_ON: ngx_uint_t = 1;
 
-    let verify = NgxHttpSslModule::server_conf(request.raw()).map_or(0, |server| server.verify);
+    // Not by its symbol: an nginx that lacks it would not get as far as to say that it is another one
+    // than the module was built for.
+    let Some(index) = request.main_conf().and_then(|main| main.ssl) else {
+        return (false, false);
+    };
+    // SAFETY: the array has the module's configuration of the server.
+    let server =
+        unsafe { (*request.raw().srv_conf.add(index)).cast::<ngx_http_ssl_srv_conf_t>().as_ref() };
+    let verify = server.map_or(0, |server| server.verify);
     if verify == 0 || !speaks_tls(request.connection()) {
         return (false, false);
     }
-    let mut result = ngx_str_t::empty();
-    // SAFETY: the connection speaks TLS, and its request's pool is live.
-    let rc = unsafe {
-        ngx_ssl_get_client_verify(request.raw().connection, request.raw().pool, &mut result)
-    };
-    if rc != 0 {
-        return (false, false);
-    }
-    let missing = result.as_bytes() == b"NONE";
-    (missing && verify == VERIFY_ON, result.as_bytes().starts_with(b"FAILED"))
+    let result = request.variable(c"ssl_client_verify").unwrap_or_default();
+    (result == b"NONE" && verify == VERIFY_ON, result.starts_with(b"FAILED"))
 }
 
 #[cfg(not(ngx_feature = "http_ssl"))]

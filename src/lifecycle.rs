@@ -111,6 +111,7 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
 
     main.proxies = proxies::find(cf);
     main.keepalive = upstreams::keepalive_initializer(cf);
+    main.ssl = proxies::find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
     if http.protocols.is_none() {
         // SAFETY: as in `create_main_conf`.
         let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };

@@ -1,10 +1,13 @@
 //! What the module asks of a request.
 
+use core::ffi::CStr;
 use core::ptr::{self, NonNull};
+use core::slice;
 
 use ngx::ffi::{
-    ngx_connection_t, ngx_http_core_loc_conf_t, ngx_http_request_t, ngx_http_upstream_t,
-    ngx_list_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
+    ngx_connection_t, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
+    NGX_HTTP_GET,
 };
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
@@ -14,7 +17,7 @@ use websocket_guard_protocol::token::Lines;
 use websocket_guard_protocol::upgrade::Selection;
 
 use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
-use crate::nginx::{speaks_tls, HeaderLines};
+use crate::nginx::{ngx_str, speaks_tls, HeaderLines};
 
 /// Made by build.rs from `request_bits.h`.
 mod bits {
@@ -206,6 +209,18 @@ impl Request {
             .is_some_and(|attempt| attempt.peer.get() != self.connection().addr_text.as_bytes());
         let forwarded = self.values(b"x-forwarded-proto").next().filter(|_| trusted);
         forwarded.unwrap_or(b"http")
+    }
+
+    /// The value of one of nginx's variables, if it has one.
+    pub fn variable(&self, name: &'static CStr) -> Option<&'static [u8]> {
+        let mut name = ngx_str(name);
+        // SAFETY: the request is live, and nginx keeps nothing of the name.
+        unsafe {
+            let hash = ngx_hash_key(name.data, name.len);
+            let value = ngx_http_get_variable(self.as_ptr(), &mut name, hash).as_ref()?;
+            let found = value.valid() != 0 && value.not_found() == 0 && value.len() > 0;
+            found.then(|| slice::from_raw_parts(value.data, value.len() as usize))
+        }
     }
 
     /// Copies `text` into the request's pool; `None` if memory runs out.
