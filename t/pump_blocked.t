@@ -25,6 +25,8 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
+    websocket_guard_tunnel  pump;
+
     error_log  %%TESTDIR%%/error.log info;
 
     server {

@@ -23,6 +23,8 @@ events {
 }
 
 http {
+    websocket_guard_tunnel  pump;
+
     access_log  off;
 
     websocket_guard_buffer_size  60000;

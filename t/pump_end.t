@@ -27,6 +27,8 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
+    websocket_guard_tunnel  pump;
+
     error_log  %%TESTDIR%%/error.log info;
 
     log_format  bytes '$request_uri $status $upstream_bytes_received';

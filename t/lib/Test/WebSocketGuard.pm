@@ -219,7 +219,10 @@ sub outcome {
     my ($t, @attempt) = @_;
     my $attempt = ref $attempt[0] ? $attempt[0] : sub { websocket(@attempt) };
     my $access_log = $t->testdir . '/access.log';
-    my ($since, $requests) = (log_size($t), -s $access_log || 0);
+    # An earlier request may be just ending.
+    my $size = -1;
+    wait_until(sub { my $last = $size; $size = -s $access_log || 0; $size == $last }, 2);
+    my ($since, $requests) = (log_size($t), $size);
 
     my $client = $attempt->();
     my $status = $client->status;
