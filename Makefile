@@ -46,7 +46,7 @@ pure-cargo = CARGO_TARGET_DIR=build/target cargo
 ECHO_BACKEND = $(CURDIR)/build/bin/echo-backend
 
 # How t/run, prove and demo/run are called.
-run-on           = '$1=$(call binary,$1),$(CURDIR)/build/$1/$(SO)'
+run-on           = '$1$2=$(call binary,$1),$(CURDIR)/build/$1/$(SO)'
 PROVE            = prove -I '$(TEST_NGINX_LIB)' -I t/lib
 demo-environment = NGINX_BINARY='$(call binary,$(FLAVOUR))' MODULE='$(CURDIR)/build/$(FLAVOUR)/$(SO)' \
 	ECHO_BACKEND='$(ECHO_BACKEND)'
@@ -120,6 +120,8 @@ test: setup setup-interop lint unit fuzz-short module $(FLAVOURS:%=module-%) tes
 .PHONY: test-nginx
 test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (debian vendored), JOBS= at a time
 	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(PROVE) -j$(JOBS) t/*.t
+	TEST_NGINX_GLOBALS_HTTP='websocket_guard_tunnel native;' \
+		t/run $(foreach f,$(FLAVOURS),$(call run-on,$f,-native)) -- $(PROVE) -j$(JOBS) t/*.t
 
 .PHONY: test-one
 test-one: $(FLAVOURS:%=module-%) ## one test file on each nginx in FLAVOURS: make test-one T=t/foo.t

@@ -104,9 +104,9 @@ impl Default for LogLevel {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TunnelLoop {
     /// The guard, in the locations that it applies to.
+    #[default]
     Pump,
     /// nginx.
-    #[default]
     Native,
 }
 

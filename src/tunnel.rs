@@ -17,6 +17,7 @@ use crate::nginx::{place, AllocationFailed};
 use crate::request::{bytes, Request};
 
 mod buffer;
+mod heap;
 mod pump;
 mod side;
 

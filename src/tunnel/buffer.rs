@@ -3,6 +3,7 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::slice;
 
@@ -23,14 +24,6 @@ impl Buffer {
         let memory = NonNull::new(unsafe { ngx_alloc(capacity, log) }).ok_or(AllocationFailed)?;
         Ok(Self { memory: memory.cast(), capacity })
     }
-
-    pub fn as_ptr(&self) -> *mut u8 {
-        self.memory.as_ptr()
-    }
-
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
 }
 
 impl Drop for Buffer {
@@ -48,17 +41,36 @@ unsafe impl Sync for Shared {}
 
 static SHARED: Shared = Shared(Cell::new(None));
 
-/// Takes the worker's buffer, which is made when it is needed.
-pub fn borrow(capacity: usize, log: *mut ngx_log_t) -> Result<Buffer, AllocationFailed> {
+/// The worker's buffer, which goes back when the loan ends.
+pub struct Loan(Option<Buffer>);
+
+/// Lends the worker's buffer, which is made when it is needed.
+pub fn borrow(capacity: usize, log: *mut ngx_log_t) -> Result<Loan, AllocationFailed> {
     match SHARED.0.take().filter(|buffer| buffer.capacity == capacity) {
-        Some(buffer) => Ok(buffer),
-        None => Buffer::new(capacity, log),
+        Some(buffer) => Ok(Loan(Some(buffer))),
+        None => Ok(Loan(Some(Buffer::new(capacity, log)?))),
     }
 }
 
-/// Puts it back.
-pub fn give_back(buffer: Buffer) {
-    SHARED.0.set(Some(buffer));
+impl Loan {
+    /// The room to read into.
+    pub fn room(&mut self) -> &mut [MaybeUninit<u8>] {
+        match &mut self.0 {
+            // SAFETY: the memory is the buffer's alone.
+            Some(buffer) => unsafe {
+                slice::from_raw_parts_mut(buffer.memory.as_ptr().cast(), buffer.capacity)
+            },
+            None => &mut [],
+        }
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.0.take() {
+            SHARED.0.set(Some(buffer));
+        }
+    }
 }
 
 /// The bytes that one side sent and the other has not taken; no memory if there are none.
@@ -81,17 +93,21 @@ impl Backlog {
         Ok(backlog)
     }
 
+    /// Keeps a copy of `bytes`.
     pub fn copy(&self, bytes: &[u8], log: *mut ngx_log_t) -> Result<(), AllocationFailed> {
         let buffer = Buffer::new(bytes.len(), log)?;
         // SAFETY: the new memory is as large as the bytes.
-        unsafe { buffer.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { buffer.memory.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         self.0.set(Some(Rest { buffer, start: 0, end: bytes.len() }));
         Ok(())
     }
 
-    /// Keeps the bytes from `start` to `end` where they are. They must have been written.
-    pub fn keep(&self, buffer: Buffer, start: usize, end: usize) {
-        self.0.set(Some(Rest { buffer, start, end }));
+    /// Keeps the bytes from `start` to `end` where they are; the worker gets another buffer.
+    ///
+    /// # Safety
+    /// They must have been written.
+    pub unsafe fn keep(&self, mut loan: Loan, start: usize, end: usize) {
+        self.0.set(loan.0.take().map(|buffer| Rest { buffer, start, end }));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -105,7 +121,10 @@ impl Backlog {
         let Some(mut rest) = self.0.take() else { return Ok(()) };
         // SAFETY: these bytes were written and lie in the buffer.
         let bytes = unsafe {
-            slice::from_raw_parts(rest.buffer.as_ptr().add(rest.start), rest.end - rest.start)
+            slice::from_raw_parts(
+                rest.buffer.memory.as_ptr().add(rest.start),
+                rest.end - rest.start,
+            )
         };
         rest.start += send(bytes)?;
         if rest.start < rest.end {

@@ -19,12 +19,17 @@ use ngx::ffi::{
 use websocket_guard_protocol::handshake::HttpVersion;
 
 use super::buffer::{self, Backlog};
+use super::heap;
 use super::side::{Broken, Side};
 use crate::nginx::AllocationFailed;
 use crate::request::Request;
 
 /// How many times a tunnel reads before others have their turn.
 const READS: usize = 4;
+
+/// The longest header of a frame (RFC 6455 section 5.2): room for it lets a message as large as the
+/// buffer be read at once.
+const FRAME_HEADER: usize = 14;
 
 /// Where buffers without room point to. It is never written to.
 static NOTHING: u8 = 0;
@@ -79,7 +84,7 @@ pub fn start(request: Request) -> Result<Option<&'static Pump>, AllocationFailed
 
     // The worker's buffer stays for ever: it is made with the first tunnel, or else it may come to
     // lie behind the memory of many others, which then could not go back to the system.
-    buffer::give_back(tunnel.borrow_buffer()?);
+    drop(tunnel.borrow_buffer()?);
 
     // SAFETY: the request and its upstream are live, and no reference to them is held.
     unsafe {
@@ -130,6 +135,7 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
         let place = cleanup.data.cast::<Pump>();
         place.write(pump);
         cleanup.handler = Some(drop_pump);
+        heap::opened();
         Ok(&*place)
     }
 }
@@ -139,6 +145,7 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
 unsafe extern "C" fn drop_pump(pump: *mut c_void) {
     // SAFETY: guaranteed by the caller.
     unsafe { pump.cast::<Pump>().drop_in_place() };
+    heap::ended();
 }
 
 /// # Safety
@@ -176,11 +183,22 @@ impl Pump {
         Ok(Next::Wait)
     }
 
-    fn transfer(&self, tunnel: &Tunnel, direction: Direction) -> Result<(), Broken> {
-        let (from, to, backlog) = match direction {
+    /// Whether a chance to write changes nothing: with nearly each read comes one.
+    fn has_nothing_to_write(&self, tunnel: &Tunnel, direction: Direction) -> bool {
+        let (from, to, backlog) = self.way(tunnel, direction);
+        backlog.is_empty() && !from.is_readable() && !to.is_buffered() && to.awaits_no_write()
+    }
+
+    /// Where bytes come from, where they go to, and what is still on its way.
+    fn way(&self, tunnel: &Tunnel, direction: Direction) -> (Side, Side, &Backlog) {
+        match direction {
             Direction::ToBackend => (tunnel.client, tunnel.backend, &self.to_backend),
             Direction::ToClient => (tunnel.backend, tunnel.client, &self.to_client),
-        };
+        }
+    }
+
+    fn transfer(&self, tunnel: &Tunnel, direction: Direction) -> Result<(), Broken> {
+        let (from, to, backlog) = self.way(tunnel, direction);
         if direction == Direction::ToClient && to.is_buffered() {
             tunnel.send_header()?;
             if to.is_buffered() {
@@ -188,34 +206,29 @@ impl Pump {
             }
         }
         backlog.drain(|bytes| to.send(bytes))?;
+        if !backlog.is_empty() || !from.is_readable() {
+            return Ok(());
+        }
 
+        let mut buffer = tunnel.borrow_buffer()?;
         for _ in 0..READS {
-            if !backlog.is_empty() || !from.is_readable() {
-                return Ok(());
-            }
-            let mut buffer = tunnel.borrow_buffer()?;
-            let Some(bytes) = from.receive(&mut buffer) else {
-                buffer::give_back(buffer);
-                return Ok(());
-            };
+            let Some(bytes) = from.receive(buffer.room()) else { return Ok(()) };
             if direction == Direction::ToClient {
                 tunnel.count_received(bytes.len());
             }
             let (sent, end) = (to.send(bytes)?, bytes.len());
-            if sent < end && to.is_tls() {
+            match bytes.get(sent..) {
                 // OpenSSL has begun to encrypt these bytes and wants to find them in the same
                 // place when it is called again (SSL_write(3)).
-                backlog.keep(buffer, sent, end);
-                return Ok(());
+                // SAFETY: they were received.
+                Some([_, ..]) if to.is_tls() => unsafe { backlog.keep(buffer, sent, end) },
+                Some(rest @ [_, ..]) => backlog.copy(rest, to.log())?,
+                _ if from.is_readable() => continue,
+                _ => {}
             }
-            if let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-                backlog.copy(rest, to.log())?;
-            }
-            buffer::give_back(buffer);
+            return Ok(());
         }
-        if backlog.is_empty() && from.is_readable() {
-            from.post_read_last();
-        }
+        from.post_read_last();
         Ok(())
     }
 
@@ -301,9 +314,9 @@ impl Tunnel {
         }
     }
 
-    fn borrow_buffer(&self) -> Result<buffer::Buffer, AllocationFailed> {
+    fn borrow_buffer(&self) -> Result<buffer::Loan, AllocationFailed> {
         let main = self.request.main_conf().ok_or(AllocationFailed)?;
-        buffer::borrow(main.buffer_size(), self.client.log())
+        buffer::borrow(main.buffer_size() + FRAME_HEADER, self.client.log())
     }
 
     /// For `$upstream_bytes_received`.
@@ -328,13 +341,23 @@ impl Tunnel {
     }
 }
 
+/// What nginx has seen on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Read,
+    Write,
+}
+
 /// # Safety
 /// `r` must be a live request, as nginx passes it to all of these handlers.
-unsafe fn run(r: *mut ngx_http_request_t, direction: Direction) {
+unsafe fn run(r: *mut ngx_http_request_t, direction: Direction, event: Event) {
     // SAFETY: guaranteed by the caller.
     let Some(request) = (unsafe { Request::new(r) }) else { return };
     let pump = request.attempt().and_then(|attempt| attempt.pump.get());
     if let (Some(pump), Some(tunnel)) = (pump, Tunnel::of(request)) {
+        if event == Event::Write && pump.has_nothing_to_write(&tunnel, direction) {
+            return;
+        }
         // The pump is gone when nginx has finalized the request.
         let nginx = pump.nginx;
         match pump.run(&tunnel, direction) {
@@ -347,20 +370,20 @@ unsafe fn run(r: *mut ngx_http_request_t, direction: Direction) {
 
 unsafe extern "C" fn client_read(r: *mut ngx_http_request_t) {
     // SAFETY: called by nginx.
-    unsafe { run(r, Direction::ToBackend) }
+    unsafe { run(r, Direction::ToBackend, Event::Read) }
 }
 
 unsafe extern "C" fn client_write(r: *mut ngx_http_request_t) {
     // SAFETY: called by nginx.
-    unsafe { run(r, Direction::ToClient) }
+    unsafe { run(r, Direction::ToClient, Event::Write) }
 }
 
 unsafe extern "C" fn backend_read(r: *mut ngx_http_request_t, _: *mut ngx_http_upstream_t) {
     // SAFETY: called by nginx.
-    unsafe { run(r, Direction::ToClient) }
+    unsafe { run(r, Direction::ToClient, Event::Read) }
 }
 
 unsafe extern "C" fn backend_write(r: *mut ngx_http_request_t, _: *mut ngx_http_upstream_t) {
     // SAFETY: called by nginx.
-    unsafe { run(r, Direction::ToBackend) }
+    unsafe { run(r, Direction::ToBackend, Event::Write) }
 }

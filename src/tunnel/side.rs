@@ -1,15 +1,16 @@
 //! One side of a tunnel: nginx's connection to the client or to the backend.
 
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi::{
-    ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_handle_read_event,
-    ngx_handle_write_event, ngx_log_t, ngx_msec_t, ngx_post_event, ngx_posted_events,
-    ngx_posted_next_events, ngx_queue_t, ngx_uint_t, NGX_CLOSE_EVENT, NGX_ERROR,
+    ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_flags, ngx_event_t,
+    ngx_handle_read_event, ngx_handle_write_event, ngx_log_t, ngx_msec_t, ngx_post_event,
+    ngx_posted_events, ngx_posted_next_events, ngx_queue_t, ngx_uint_t, NGX_CLOSE_EVENT, NGX_ERROR,
+    NGX_USE_CLEAR_EVENT,
 };
 
-use super::buffer::Buffer;
 use crate::nginx::speaks_tls;
 
 /// Nothing can be sent any more, or the tunnel cannot go on for another reason.
@@ -64,20 +65,28 @@ impl Side {
         self.read_event().ready() != 0
     }
 
+    /// Whether a chance to write means nothing: nothing waits for it, and nginx will tell of the next
+    /// without being asked again.
+    pub fn awaits_no_write(&self) -> bool {
+        let event = self.write_event();
+        // SAFETY: the connection is open.
+        event.timer_set() == 0 && event.timedout() == 0 && unsafe { stays_watched(event) }
+    }
+
     /// Whether nothing more will come.
     pub fn is_done(&self) -> bool {
         self.read_event().eof() != 0
     }
 
     /// Reads once; `None` if there is nothing, now or for ever.
-    pub fn receive<'b>(&self, buffer: &'b mut Buffer) -> Option<&'b [u8]> {
+    pub fn receive<'b>(&self, room: &'b mut [MaybeUninit<u8>]) -> Option<&'b [u8]> {
         let recv = self.connection().recv?;
-        // SAFETY: the buffer has that much room; what the function says that it read is written.
+        // SAFETY: there is that much room; what the function says that it read is written.
         unsafe {
-            let received = recv(self.as_ptr(), buffer.as_ptr(), buffer.capacity());
+            let received = recv(self.as_ptr(), room.as_mut_ptr().cast(), room.len());
             match usize::try_from(received) {
                 Ok(0) => None,
-                Ok(length) => Some(slice::from_raw_parts(buffer.as_ptr(), length)),
+                Ok(length) => Some(slice::from_raw_parts(room.as_ptr().cast(), length)),
                 Err(_) => {
                     if received == NGX_ERROR as isize {
                         (*(*self.as_ptr()).read).set_eof(1);
@@ -132,7 +141,9 @@ impl Side {
         let event = self.connection().write;
         // SAFETY: the connection is open.
         unsafe {
-            if ngx_handle_write_event(event, low_water) != 0 {
+            if (low_water != 0 || !stays_watched(event))
+                && ngx_handle_write_event(event, low_water) != 0
+            {
                 return Err(Broken);
             }
             set_timer(event, timeout);
@@ -143,12 +154,14 @@ impl Side {
     /// Has nginx watch for bytes, for at most `timeout`, if there is one.
     pub fn watch_read(&self, timeout: Option<ngx_msec_t>) -> Result<(), Broken> {
         let event = self.connection().read;
-        let over = self.read_event().eof() != 0 || self.read_event().error() != 0;
-        let flags = if over { NGX_CLOSE_EVENT } else { 0 };
         // SAFETY: the connection is open.
         unsafe {
-            if ngx_handle_read_event(event, flags as ngx_uint_t) != 0 {
-                return Err(Broken);
+            if !stays_watched(event) {
+                let over = (*event).eof() != 0 || (*event).error() != 0;
+                let flags = if over { NGX_CLOSE_EVENT } else { 0 };
+                if ngx_handle_read_event(event, flags as ngx_uint_t) != 0 {
+                    return Err(Broken);
+                }
             }
             if let Some(timeout) = timeout {
                 set_timer(event, timeout);
@@ -158,11 +171,25 @@ impl Side {
     }
 }
 
+/// Whether nginx has nothing to do to go on watching an event: an edge-triggered method watches a
+/// connection for good (`ngx_handle_read_event`).
+///
+/// # Safety
+/// `event` must be an event of an open connection.
+unsafe fn stays_watched(event: *const ngx_event_t) -> bool {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        ngx_event_flags & NGX_USE_CLEAR_EVENT as ngx_uint_t != 0
+            && ((*event).active() != 0 || (*event).ready() != 0)
+    }
+}
+
 /// Times an event that is waited for or will come, and only such a one. A worker that shuts down
 /// leaves once no timer is set (`ngx_event_no_timers_left`).
 ///
 /// # Safety
 /// `event` must be an event of an open connection.
+#[inline(always)]
 unsafe fn set_timer(event: *mut ngx_event_t, timeout: ngx_msec_t) {
     // SAFETY: guaranteed by the caller.
     unsafe {

@@ -249,9 +249,12 @@ sub wait_log {
 
 # ---- processes -----------------------------------------------------------------------------------
 
+# nginx makes the file first and writes into it later.
 sub master_pid {
     my ($t) = @_;
-    return $t->read_file('nginx.pid') =~ /^(\d+)/ ? $1 : croak 'nginx.pid is empty';
+    my $pid;
+    wait_until(sub { ($pid) = $t->read_file('nginx.pid') =~ /^(\d+)\n/ }) or croak 'nginx.pid stays empty';
+    return $pid;
 }
 
 # The workers that take new connections; those that finish their old ones with old => 1.

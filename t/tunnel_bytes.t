@@ -27,8 +27,6 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
-    websocket_guard_tunnel  pump;
-
     # a debug log of every read would take longer than the test
     error_log  %%TESTDIR%%/error.log info;
 

@@ -25,8 +25,6 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
-    websocket_guard_tunnel  pump;
-
     error_log  %%TESTDIR%%/error.log info;
 
     server {
