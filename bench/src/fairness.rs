@@ -36,7 +36,7 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let (rounds, slice) = if bench.quick { (2, 500) } else { (5, 1500) };
     let slice = Duration::from_millis(slice);
     let mut all = Vec::new();
-    for subject in subject::all(bench.pump) {
+    for subject in subject::all() {
         all.push((subject.start(bench).await?, Vec::new()));
     }
     let mut random = Random::new(2);

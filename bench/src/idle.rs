@@ -12,7 +12,7 @@ use crate::error::{Doing, Error, Result};
 use crate::frame::Echo;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, Estimate, Random};
-use crate::subject::{self, Kind, Recipe, Subject, APACHE, APACHE_THREADS, HAND};
+use crate::subject::{self, Subject, APACHE, APACHE_THREADS, GUARD, HAND};
 use crate::Bench;
 
 const MESSAGE: usize = 64 << 10;
@@ -47,7 +47,7 @@ impl Sample {
 pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let rounds = if bench.quick { 2 } else { 3 };
     let tunnels = bench.tunnels;
-    let subjects = subject::proxies(bench.pump);
+    let subjects = subject::proxies();
     let mut all: Vec<(Subject, Vec<Sample>)> =
         subjects.into_iter().map(|subject| (subject, Vec::new())).collect();
     let mut random = Random::new(1);
@@ -107,7 +107,7 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
                 text: format!("{value:.1}"),
             });
         }
-        if subject.kind == first_guard(bench) {
+        if subject.kind == GUARD.kind {
             report.goal("Idle tunnel: memory × hand", Bound::AtMost(0.6), against(Sample::idle));
             report.goal(
                 "Idle tunnel that has carried 64 KiB: memory × hand",
@@ -135,10 +135,6 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     );
     report.chart("idle-tunnels", &panels);
     Ok(())
-}
-
-fn first_guard(bench: &Bench) -> Kind {
-    subject::guards(bench.pump).first().map_or(Kind::Nginx(Recipe::Hand), |guard| guard.kind)
 }
 
 async fn measure(bench: &Bench, subject: Subject, tunnels: usize) -> Result<Sample> {

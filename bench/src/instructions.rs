@@ -75,7 +75,7 @@ const WORK: [Work; 6] = [
 
 pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let rounds = if bench.quick { 1 } else { 3 };
-    let subjects = subject::nginxes(bench.pump);
+    let subjects = subject::nginxes();
     report.section("Instructions", &format!(
         "User-space instructions of a single nginx process (`valgrind --tool=callgrind`), the slope between two \
          numbers of operations, one after the other. The least of {rounds} counts is taken: what \

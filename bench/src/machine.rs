@@ -64,7 +64,7 @@ pub fn describe(bench: &Bench, report: &mut Report) -> Result<()> {
         "Each as its documentation recommends for WebSocket. The hand-written recipe holds all that \
          `websocket_guard on` stands for.",
     );
-    for subject in subject::proxies(bench.pump) {
+    for subject in subject::proxies() {
         report.subsection(match subject.kind {
             Kind::Caddy => "Caddy (GOMAXPROCS=1)",
             _ => subject.name,

@@ -24,7 +24,7 @@ mod subject;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use tokio::signal::unix::{signal, SignalKind};
@@ -47,8 +47,6 @@ Measures the parts rates, idle, fairness, instructions and configuration, or tho
 pub struct Bench {
     nginx: PathBuf,
     module: PathBuf,
-    /// Whether the module has a tunnel of its own.
-    pump: bool,
     backend: SocketAddr,
     scratch: Scratch,
     processors: usize,
@@ -159,10 +157,9 @@ async fn run(options: Options) -> Result<()> {
     let tunnels =
         (if options.quick { 1000 } else { 4000 }).min((files as usize).saturating_sub(500) / 2);
     let module = options.module.canonicalize().doing(options.module.display())?;
-    let mut bench = Bench {
+    let bench = Bench {
         nginx: options.nginx,
         module,
-        pump: false,
         backend: process::free_address()?,
         scratch: Scratch::new()?,
         processors,
@@ -173,7 +170,6 @@ async fn run(options: Options) -> Result<()> {
         quick: options.quick,
         start: Instant::now(),
     };
-    bench.pump = has_pump(&bench)?;
     process::pin(bench.load_cpu)?;
     backend::start(bench.backend)?;
 
@@ -198,31 +194,4 @@ async fn run(options: Options) -> Result<()> {
             Ok(())
         }
     }
-}
-
-/// Asks nginx itself whether the module knows the directive.
-fn has_pump(bench: &Bench) -> Result<bool> {
-    let directory = bench.scratch.directory("directives")?;
-    let file = directory.join("nginx.conf");
-    for (directive, required) in
-        [("websocket_guard on;", true), ("websocket_guard_tunnel pump;", false)]
-    {
-        let text = format!(
-            "load_module {};\nerror_log error.log;\npid nginx.pid;\nevents {{\n}}\nhttp {{\n    access_log off;\n{}    {directive}\n}}\n",
-            bench.module.display(),
-            subject::TEMPORARY_PATHS,
-        );
-        error::write(&file, &text)?;
-        let mut command = Command::new(&bench.nginx);
-        let output = command.args(["-t", "-q", "-p"]).arg(&directory).arg("-c").arg(&file).output();
-        let output = output.doing(bench.nginx.display())?;
-        if !output.status.success() {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            if required || !complaint.contains("unknown directive") {
-                return Err(Error::new(format!("nginx does not take the module: {complaint}")));
-            }
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

@@ -14,7 +14,7 @@ use crate::frame::Echo;
 use crate::process::own_cpu;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, Estimate, Random};
-use crate::subject::{self, Kind, Running, Subject, CADDY, HAND, HAPROXY};
+use crate::subject::{self, Kind, Running, Subject, CADDY, GUARD, HAND, HAPROXY};
 use crate::Bench;
 
 struct Workload {
@@ -89,7 +89,7 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let (rounds, slice) = if bench.quick { (5, 150) } else { (15, 400) };
     let slice = Duration::from_millis(slice);
     let mut running = Vec::new();
-    for subject in subject::all(bench.pump) {
+    for subject in subject::all() {
         running.push(subject.start(bench).await?);
     }
     report.section("Rates", &format!(
@@ -227,8 +227,7 @@ fn describe(report: &mut Report, workload: &Workload, all: &[Series]) {
     );
     report.chart(workload.name, &panels);
 
-    let Some(guard) = all.iter().find(|series| matches!(series.subject.kind, Kind::Nginx(recipe) if recipe != subject::Recipe::Hand))
-    else {
+    let Some(guard) = all.iter().find(|series| series.subject.name == GUARD.name) else {
         return;
     };
     if let Some(goal) = workload.goal {

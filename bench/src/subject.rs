@@ -15,11 +15,12 @@ pub enum Recipe {
     Guard(Tunnel),
 }
 
+/// Who moves the bytes of a tunnel.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Tunnel {
-    /// A module that knows no other than nginx's.
-    Only,
+    /// The guard, by default.
     Pump,
+    /// nginx.
     Native,
 }
 
@@ -41,34 +42,28 @@ pub struct Subject {
 /// The subject that all others are compared with.
 pub const HAND: Subject = Subject { name: "hand-written recipe", kind: Kind::Nginx(Recipe::Hand) };
 const HAND_AGAIN: Subject = Subject { name: "the same, second copy", ..HAND };
+pub const GUARD: Subject =
+    Subject { name: "guard", kind: Kind::Nginx(Recipe::Guard(Tunnel::Pump)) };
+const GUARD_NATIVE: Subject =
+    Subject { name: "guard, native tunnel", kind: Kind::Nginx(Recipe::Guard(Tunnel::Native)) };
 pub const HAPROXY: Subject = Subject { name: "HAProxy", kind: Kind::Haproxy };
 pub const CADDY: Subject = Subject { name: "Caddy", kind: Kind::Caddy };
 pub const APACHE: Subject = Subject { name: "Apache httpd", kind: Kind::Apache };
 const DIRECT: Subject = Subject { name: "no proxy", kind: Kind::Direct };
 
-/// The guard with each tunnel that the module has, the one that it takes by itself first.
-pub fn guards(pump: bool) -> Vec<Subject> {
-    let guard = |name, tunnel| Subject { name, kind: Kind::Nginx(Recipe::Guard(tunnel)) };
-    if pump {
-        vec![guard("guard", Tunnel::Pump), guard("guard, native tunnel", Tunnel::Native)]
-    } else {
-        vec![guard("guard", Tunnel::Only)]
-    }
-}
-
 /// nginx in each way, the hand-written recipe first.
-pub fn nginxes(pump: bool) -> Vec<Subject> {
-    std::iter::once(HAND).chain(guards(pump)).collect()
+pub fn nginxes() -> Vec<Subject> {
+    vec![HAND, GUARD, GUARD_NATIVE]
 }
 
-pub fn proxies(pump: bool) -> Vec<Subject> {
-    let mut subjects = nginxes(pump);
+pub fn proxies() -> Vec<Subject> {
+    let mut subjects = nginxes();
     subjects.extend([HAPROXY, CADDY, APACHE]);
     subjects
 }
 
-pub fn all(pump: bool) -> Vec<Subject> {
-    let mut subjects = proxies(pump);
+pub fn all() -> Vec<Subject> {
+    let mut subjects = proxies();
     subjects.insert(1, HAND_AGAIN);
     subjects.push(DIRECT);
     subjects
@@ -230,10 +225,7 @@ pub fn nginx(bench: &Bench, recipe: Recipe, address: SocketAddr, master: bool) -
         Recipe::Hand => (String::new(), HAND_MAP, HAND_DIRECTIVES),
         Recipe::Guard(tunnel) => {
             let directives = match tunnel {
-                Tunnel::Only => "\n            websocket_guard on;",
-                Tunnel::Pump => {
-                    "\n            websocket_guard on;\n            websocket_guard_tunnel pump;"
-                }
+                Tunnel::Pump => "\n            websocket_guard on;",
                 Tunnel::Native => {
                     "\n            websocket_guard on;\n            websocket_guard_tunnel native;"
                 }
