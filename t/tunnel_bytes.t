@@ -12,10 +12,12 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy http_ssl socket_ssl /);
 
-my @SIZES = (1, 2, 4095, 4096, 4097, 65_535, 65_536, 65_537, 131_072, 1_000_003);
+# 65,550 is what the guard reads at once.
+my @SIZES   = (1, 2, 4095, 4096, 4097, 16_384, 16_385, 65_535, 65_536, 65_537, 65_549, 65_550, 65_551, 131_072, 1_000_003);
+my @RECORDS = (512, 1000, 16_383);
 my %PATHS = ('/on/' => 'to a plain backend', '/tls/' => 'to a TLS backend');
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(4 * (@SIZES + 5));
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(4 * (@SIZES + 5) + 3 * @RECORDS);
 
 %%TEST_GLOBALS%%
 
@@ -65,6 +67,14 @@ my %handlers = (
         while (length(my $bytes = $c->read_some(1 << 20, 60))) { $c->write($bytes) or last }
     },
 
+    # The same in TLS records of a size.
+    records => sub {
+        my ($c, $request) = @_;
+        $c->upgrade;
+        limit_records($c, $request->args);
+        while (length(my $bytes = $c->read_some(1 << 20, 60))) { $c->write($bytes) or last }
+    },
+
     # Both ways at once.
     duplex => sub {
         my ($c) = @_;
@@ -110,7 +120,22 @@ for my $path (sort keys %PATHS) {
         $ws->write(substr($up, 500), 60);
         ok(($ws->read($BIG, 60) // '') eq $down, "$name: both ways at once, down");
         is($ws->read(4, 60), 'same', "$name: both ways at once, up");
+
+        next unless $ssl or $path eq '/tls/';
+        for my $size (@RECORDS) {
+            $ws = websocket(path => "${path}records?$size", ssl => $ssl);
+            limit_records($ws, $size);
+            $ws->write(substr $up, 0, 1_000_003);
+            ok(($ws->read(1_000_003, 60) // '') eq substr($up, 0, 1_000_003), "$name: records of $size bytes");
+        }
     }
+}
+
+# At most so many bytes in a TLS record, if it is a TLS connection (SSL_CTRL_SET_MAX_SEND_FRAGMENT).
+sub limit_records {
+    my ($stream, $size) = @_;
+    my $ssl = $stream->{socket}->isa('IO::Socket::SSL') ? $stream->{socket}->_get_ssl_object : return;
+    Net::SSLeay::ctrl($ssl, 52, $size, 0) or die 'the size is not taken';
 }
 
 sub stream {
