@@ -216,6 +216,14 @@ impl Request {
         attempt
     }
 
+    /// Whether this request or its main request may have an attempt: those that have, have cleanups, and
+    /// most others have none. What runs for every request asks nothing else of most.
+    #[inline]
+    pub fn may_have_attempt(&self) -> bool {
+        // SAFETY: the pool lives as long as the request; subrequests share it.
+        unsafe { !(*self.raw().pool).cleanup.is_null() }
+    }
+
     /// Finds the attempt also after nginx has cleared the module contexts, as it does for an internal
     /// redirect and where a filter replaces the response (`ngx_http_internal_redirect`,
     /// `ngx_http_filter_finalize_request`), and puts it back in its place.

@@ -26,11 +26,14 @@ const UPGRADE_REQUIRED: ngx_int_t = 426;
 /// Called by nginx with a live request.
 pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
-    let answer = unsafe { Request::new(r) }.map_or(Ok(()), pass);
+    let request = unsafe { Request::live(r) };
+    let concerned = request.may_have_attempt() || request.has_upgrade();
+    let answer = if concerned { pass(request) } else { Ok(()) };
     answer.err().unwrap_or(Status::NGX_DECLINED.into())
 }
 
 /// Lets the request go on, or answers with a status of nginx.
+#[inline(never)]
 fn pass(request: Request) -> Result<(), ngx_int_t> {
     if !request.is_main() {
         if request.has_upgrade() && is_guarded(&request) {

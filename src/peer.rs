@@ -84,14 +84,34 @@ unsafe extern "C" fn init_peer<const N: usize>(
     // SAFETY: guaranteed by the caller; the table is complete before requests come.
     unsafe {
         let original = (*ptr::addr_of!(ORIGINALS)).get(N).copied().flatten();
-        let rc = original.map_or(Status::NGX_ERROR.into(), |init| init(r, upstream));
-        if rc == Status::NGX_OK.into() {
-            if let Some(request) = Request::new(r).filter(Request::is_main) {
-                if let (Some(attempt), Some(u)) = (request.attempt(), request.upstream()) {
-                    let peer = &mut (*u.as_ptr()).peer;
-                    attempt.get_peer.set(peer.get.replace(get_peer));
-                    attempt.free_peer.set(peer.free.replace(free_peer));
-                }
+        let Some(init) = original else { return Status::NGX_ERROR.into() };
+        if Request::live(r).may_have_attempt() {
+            init_watched(init, r, upstream)
+        } else {
+            init(r, upstream)
+        }
+    }
+}
+
+/// Puts the functions of this module between nginx and the balancer's, if the request has an attempt.
+///
+/// # Safety
+/// As for [`init_peer`]; `init` is the balancer's.
+#[inline(never)]
+unsafe fn init_watched(
+    init: InitPeer,
+    r: *mut ngx_http_request_t,
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let rc = init(r, upstream);
+        let request = Request::live(r);
+        if rc == Status::NGX_OK.into() && request.is_main() {
+            if let (Some(attempt), Some(u)) = (request.attempt(), request.upstream()) {
+                let peer = &mut (*u.as_ptr()).peer;
+                attempt.get_peer.set(peer.get.replace(get_peer));
+                attempt.free_peer.set(peer.free.replace(free_peer));
             }
         }
         rc

@@ -43,6 +43,15 @@ impl Request {
         NonNull::new(r).map(Self)
     }
 
+    /// The same without a test for null.
+    ///
+    /// # Safety
+    /// `r` must be a live request, and stay so for as long as the value is used.
+    pub unsafe fn live(r: *mut ngx_http_request_t) -> Self {
+        // SAFETY: guaranteed by the caller.
+        Self(unsafe { NonNull::new_unchecked(r) })
+    }
+
     pub fn as_ptr(self) -> *mut ngx_http_request_t {
         self.0.as_ptr()
     }

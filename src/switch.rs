@@ -18,9 +18,6 @@ use crate::tunnel;
 ///
 /// In a location that is not guarded the fault is only noted.
 pub fn verify(request: Request) -> Result<(), ngx_int_t> {
-    if !request.is_main() {
-        return Ok(());
-    }
     let (Some(upstream), Some(conf)) = (request.upstream(), request.location()) else {
         return Ok(());
     };
