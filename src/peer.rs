@@ -160,7 +160,7 @@ unsafe fn find(peer: *mut ngx_peer_connection_t) -> Option<(Request, &'static At
         let context = (*(*peer).log).data.cast::<ngx_http_log_ctx_t>().as_ref()?;
         Request::new(context.request)?.main()
     };
-    Some((request, request.find_attempt()?))
+    Some((request, request.attempt()?))
 }
 
 /// What the state of the connection tells, when nginx gives it up or is done with it.
