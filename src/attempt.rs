@@ -26,7 +26,8 @@ use crate::request::{bytes, Request};
 use crate::sent::sent_head;
 use crate::tunnel::{Pump, Tunnel};
 
-/// What is remembered of one main request. It lives in the request's pool.
+/// What is remembered of one main request. It lives in the request's pool, as do the faults that few
+/// requests have: a pool that overflows costs the request another 4 KiB.
 #[derive(Default)]
 pub struct Attempt {
     /// What the Upgrade header asked for and what the checks said, noted before anything changed.
@@ -50,7 +51,7 @@ pub struct Attempt {
     /// The URI of a subrequest that was answered with 101.
     pub subrequest_101: Cell<Option<&'static [u8]>>,
     /// Why the last try to reach the backend failed.
-    pub failure: Cell<Option<Failure<'static>>>,
+    failure: Cell<Option<&'static Failure<'static>>>,
     /// nginx's own functions that were replaced to see that.
     pub get_peer: Cell<ngx_event_get_peer_pt>,
     pub free_peer: Cell<ngx_event_free_peer_pt>,
@@ -139,6 +140,15 @@ impl Attempt {
             Some(passed) => (passed.location, Some(passed.upstream)),
             None => (self.intended.get(), None),
         }
+    }
+
+    /// Notes why a try to reach the backend failed, or that it did not.
+    pub fn note_failure(&self, request: &Request, failure: Option<Failure<'static>>) {
+        self.failure.set(failure.and_then(|failure| request.place(failure)));
+    }
+
+    pub fn failure(&self) -> Option<Failure<'static>> {
+        self.failure.get().copied()
     }
 
     /// Notes what is wrong with the 101 of the request's upstream.

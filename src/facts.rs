@@ -336,7 +336,7 @@ fn failure(
             }
         }
     }
-    attempt.and_then(|attempt| attempt.failure.get())
+    attempt.and_then(Attempt::failure)
 }
 
 /// `NGX_HTTP_VERSION_9`

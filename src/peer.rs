@@ -123,9 +123,10 @@ unsafe fn init_watched(
 unsafe extern "C" fn get_peer(peer: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let Some((_, attempt)) = find(peer) else { return Status::NGX_ERROR.into() };
+        let Some((request, attempt)) = find(peer) else { return Status::NGX_ERROR.into() };
         let rc = attempt.get_peer.get().map_or(Status::NGX_ERROR.into(), |get| get(peer, data));
-        attempt.failure.set((rc == Status::NGX_BUSY.into()).then_some(Failure::NoLivePeer));
+        let failure = (rc == Status::NGX_BUSY.into()).then_some(Failure::NoLivePeer);
+        attempt.note_failure(&request, failure);
         rc
     }
 }
@@ -141,7 +142,7 @@ unsafe extern "C" fn free_peer(
     unsafe {
         let Some((request, attempt)) = find(peer) else { return };
         if let Some(upstream) = request.upstream() {
-            attempt.failure.set(failure(upstream.as_ref(), (*peer).connection));
+            attempt.note_failure(&request, failure(upstream.as_ref(), (*peer).connection));
         }
         if let Some(free) = attempt.free_peer.get() {
             free(peer, data, state);
