@@ -7,6 +7,7 @@ use ngx::ffi::{
     NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 
+use crate::nginx::AllocationFailed;
 use crate::request::{bytes, Request};
 use crate::{switch, tunnel};
 
@@ -69,19 +70,28 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     // SAFETY: guaranteed by the caller.
     unsafe {
         let request = Request::live(r);
-        let status = request.raw().headers_out.status;
-        if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize
-            && is_flush(chain)
-            && request.is_main()
-            && tunnel::take_over(request).is_err()
-        {
-            return Status::NGX_ERROR.into();
+        if request.raw().headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+            if let Err(AllocationFailed) = take_over(request, chain) {
+                return Status::NGX_ERROR.into();
+            }
         }
         match NEXT_BODY {
             Some(next) => next(r, chain),
             None => Status::NGX_OK.into(),
         }
     }
+}
+
+/// # Safety
+/// `chain` must be null or a chain of buffers.
+#[cold]
+unsafe fn take_over(request: Request, chain: *const ngx_chain_t) -> Result<(), AllocationFailed> {
+    // SAFETY: guaranteed by the caller.
+    let flushed = unsafe { is_flush(chain) };
+    if flushed && request.is_main() {
+        tunnel::take_over(request)?;
+    }
+    Ok(())
 }
 
 /// # Safety
