@@ -14,7 +14,7 @@ use ngx::ffi::{
     ngx_cacheline_size, ngx_conf_t, ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_hash_init,
     ngx_hash_init_t, ngx_hash_key_lc, ngx_hash_key_t, ngx_http_core_loc_conf_t,
     ngx_http_finalize_request, ngx_http_header_t, ngx_http_headers_in, ngx_http_request_t,
-    ngx_http_upstream_t, ngx_int_t, ngx_palloc, ngx_pool_cleanup_add, ngx_table_elt_t, ngx_uint_t,
+    ngx_http_upstream_t, ngx_int_t, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
     NGX_HTTP_INTERNAL_SERVER_ERROR,
 };
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
@@ -23,14 +23,17 @@ use websocket_guard_protocol::diagnosis::{Asks, Failure, Gate, SwitchFault};
 use crate::conf::{Guard, LocationConf, MainConf};
 use crate::nginx::{array_of, ngx_str, AllocationFailed};
 use crate::request::{bytes, Request};
-use crate::sent::SentRequest;
+use crate::sent::sent_head;
 use crate::tunnel::{Pump, Tunnel};
 
-/// What is remembered of one main request. It lives in the request's pool.
+/// What is remembered of one main request. It lives in the request's pool, as do the faults that few
+/// requests have: a pool that overflows costs the request another 4 KiB.
 #[derive(Default)]
 pub struct Attempt {
     /// What the Upgrade header asked for and what the checks said, noted before anything changed.
     pub checked: Cell<Option<Checked>>,
+    /// The Upgrade header that the gate let pass, and what of it the backend gets.
+    forwarded: Cell<Option<(&'static [u8], ngx_str_t)>>,
     /// The address of the connection's other end, as it was before realip.
     pub peer: Cell<&'static [u8]>,
     /// The location of the last preaccess phase.
@@ -48,12 +51,12 @@ pub struct Attempt {
     /// The URI of a subrequest that was answered with 101.
     pub subrequest_101: Cell<Option<&'static [u8]>>,
     /// Why the last try to reach the backend failed.
-    pub failure: Cell<Option<Failure<'static>>>,
+    failure: Cell<Option<&'static Failure<'static>>>,
     /// nginx's own functions that were replaced to see that.
     pub get_peer: Cell<ngx_event_get_peer_pt>,
     pub free_peer: Cell<ngx_event_free_peer_pt>,
     /// What is wrong with a backend's 101, and which backend's that was.
-    switch_fault: Cell<Option<(SwitchFault<'static>, Option<Passed>)>>,
+    switch_fault: Cell<Option<&'static (SwitchFault<'static>, Option<Passed>)>>,
     /// Whether the request's diagnosis was written.
     pub reported: Cell<bool>,
     /// Set once the request is a tunnel.
@@ -98,6 +101,7 @@ impl Attempt {
     /// Notes which location the request has come to, if it is about to run there.
     pub fn enter(&self, request: &Request) {
         self.note_upstream(request);
+        self.forwarded.set(None);
         let location = Location::of(request);
         let for_error_page = is_for_error(request);
         self.for_error_page.set(for_error_page);
@@ -109,6 +113,17 @@ impl Attempt {
         }
     }
 
+    /// Notes what the backend gets of an Upgrade header, in this location.
+    pub fn note_forwarded(&self, upgrade: &'static [u8], allowed: ngx_str_t) {
+        self.forwarded.set(Some((upgrade, allowed)));
+    }
+
+    /// What the backend gets of this Upgrade header, if it is still the one that the gate let pass.
+    pub fn forwarded(&self, upgrade: &[u8]) -> Option<ngx_str_t> {
+        let (passed, allowed) = self.forwarded.get()?;
+        ptr::eq(passed, upgrade).then_some(allowed)
+    }
+
     /// The location and the upstream that tell what became of the handshake. An `error_page` may
     /// since have brought the request to others.
     pub fn subject(
@@ -117,7 +132,7 @@ impl Attempt {
     ) -> (Option<Location>, Option<NonNull<ngx_http_upstream_t>>) {
         self.note_upstream(request);
         let (first, last) = (self.first.get(), self.last.get());
-        let faulty = self.switch_fault.get().and_then(|(_, passed)| passed);
+        let faulty = self.switch_fault.get().and_then(|(_, passed)| *passed);
         let passed = faulty
             .or(last.filter(|last| !last.for_error_page || last.forwards_upgrade()))
             .or(first.filter(|first| !first.for_error_page));
@@ -127,14 +142,23 @@ impl Attempt {
         }
     }
 
+    /// Notes why a try to reach the backend failed, or that it did not.
+    pub fn note_failure(&self, request: &Request, failure: Option<Failure<'static>>) {
+        self.failure.set(failure.and_then(|failure| request.place(failure)));
+    }
+
+    pub fn failure(&self) -> Option<Failure<'static>> {
+        self.failure.get().copied()
+    }
+
     /// Notes what is wrong with the 101 of the request's upstream.
     pub fn note_fault(&self, request: &Request, fault: SwitchFault<'static>) {
         self.note_upstream(request);
-        self.switch_fault.set(Some((fault, self.last.get())));
+        self.switch_fault.set(request.place((fault, self.last.get())));
     }
 
     pub fn switch_fault(&self) -> Option<SwitchFault<'static>> {
-        self.switch_fault.get().map(|(fault, _)| fault)
+        self.switch_fault.get().map(|(fault, _)| *fault)
     }
 
     /// Notes what the checks say of the request: at first, and where they refuse it.
@@ -192,8 +216,8 @@ impl Attempt {
 impl Passed {
     fn forwards_upgrade(&self) -> bool {
         // SAFETY: the upstream's memory stays in the pool of the request, which is live.
-        let sent = unsafe { SentRequest::of(&*self.upstream.as_ptr()) };
-        sent.is_some_and(|sent| sent.value(b"upgrade").is_some())
+        let sent = unsafe { sent_head(&*self.upstream.as_ptr()) };
+        sent.is_some_and(|sent| sent.value("Upgrade").is_some())
     }
 }
 
@@ -214,6 +238,14 @@ impl Request {
             return self.find_attempt();
         }
         attempt
+    }
+
+    /// Whether this request or its main request may have an attempt: those that have, have cleanups, and
+    /// most others have none. What runs for every request asks nothing else of most.
+    #[inline]
+    pub fn may_have_attempt(&self) -> bool {
+        // SAFETY: the pool lives as long as the request; subrequests share it.
+        unsafe { !(*self.raw().pool).cleanup.is_null() }
     }
 
     /// Finds the attempt also after nginx has cleared the module contexts, as it does for an internal
@@ -243,18 +275,16 @@ impl Request {
         if let Some(attempt) = self.attempt() {
             return Some(attempt);
         }
-        // SAFETY: the pool lives as long as the request, and the attempt with it.
+        let attempt = self.place(Attempt::default())?;
+        attempt.peer.set(bytes(self.connection().addr_text));
+        // SAFETY: the attempt lives in the same pool as the cleanup, and as long as the context.
         unsafe {
-            let pool = self.raw().pool;
-            let cleanup = NonNull::new(ngx_pool_cleanup_add(pool, 0))?.as_ptr();
-            let attempt = NonNull::new(ngx_palloc(pool, size_of::<Attempt>()))?.cast::<Attempt>();
-            attempt.write(Attempt::default());
-            attempt.as_ref().peer.set(bytes(self.connection().addr_text));
+            let cleanup = NonNull::new(ngx_pool_cleanup_add(self.raw().pool, 0))?.as_ptr();
             (*cleanup).handler = Some(marker);
-            (*cleanup).data = attempt.as_ptr().cast();
-            *self.raw().ctx.add(Guard::module().ctx_index) = attempt.as_ptr().cast();
-            Some(attempt.as_ref())
+            (*cleanup).data = ptr::from_ref(attempt).cast_mut().cast();
+            *self.raw().ctx.add(Guard::module().ctx_index) = (*cleanup).data;
         }
+        Some(attempt)
     }
 }
 

@@ -9,13 +9,14 @@ use websocket_guard_protocol::diagnosis::{
     Reached, Sent, Upstream,
 };
 use websocket_guard_protocol::handshake::HttpVersion;
+use websocket_guard_protocol::head::Head;
 
 use crate::attempt::{Attempt, Checked, Location};
 use crate::conf;
 use crate::gate;
 use crate::nginx::speaks_tls;
 use crate::request::{bytes, http_version, Request};
-use crate::sent::SentRequest;
+use crate::sent::sent_head;
 
 /// `NGX_HTTP_LIMIT_REQ_REJECTED` (ngx_http_limit_req_module.c)
 const LIMIT_REQ_REJECTED: ngx_uint_t = 3;
@@ -61,10 +62,10 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         uri: bytes(r.unparsed_uri),
         asks,
         upgrade,
-        key: request.values(b"sec-websocket-key").next().is_some(),
-        origin: request.values(b"origin").next(),
-        subprotocols: request.values(b"sec-websocket-protocol").next(),
-        via: request.values(b"via").next(),
+        key: request.values("Sec-WebSocket-Key").next().is_some(),
+        origin: request.values("Origin").next(),
+        subprotocols: request.values("Sec-WebSocket-Protocol").next(),
+        via: request.values("Via").next(),
         peer: match attempt {
             Some(attempt) => attempt.peer.get(),
             None => bytes(request.connection().addr_text),
@@ -126,7 +127,7 @@ fn checked(request: &Request, attempt: Option<&Attempt>, location: Location) -> 
         gate: Gate::Passed,
     };
     if request.has_upgrade() {
-        checked = gate::check(request, location.conf);
+        checked = gate::check(request, location.conf, &request.handshake());
         if came_to_nothing(request, attempt) {
             // nginx gave up before its phases, maybe with half of the header read.
             checked.gate = Gate::Passed;
@@ -233,7 +234,7 @@ fn describe_upstream(
         )
     };
     // SAFETY: the upstream is the request's.
-    let sent = unsafe { SentRequest::of(upstream) };
+    let sent = unsafe { sent_head(upstream) };
     let handler = handler(upstream);
     // SAFETY: as above.
     let server = conf.and_then(|conf| unsafe { conf.upstream.as_ref() });
@@ -246,12 +247,12 @@ fn describe_upstream(
             (None, Some(server)) => bytes(server.host),
             (None, None) => b"",
         },
-        http_version: sent.map(SentRequest::http_version),
-        upgrade: as_sent(sent, b"upgrade"),
-        connection: as_sent(sent, b"connection"),
+        http_version: sent.map(Head::http_version),
+        upgrade: as_sent(sent, "Upgrade"),
+        connection: as_sent(sent, "Connection"),
         altered: conf.and_then(|conf| alteration(request, conf, sent)),
-        host: sent.and_then(|sent| sent.value(b"host")),
-        uri: sent.map(SentRequest::uri).unwrap_or_default(),
+        host: sent.and_then(|sent| sent.value("Host")),
+        uri: sent.map(Head::uri).unwrap_or_default(),
         cached: is_cached(upstream),
         reached,
         status: state.map_or(0, |state| u16::try_from(state.status).unwrap_or(0)),
@@ -271,7 +272,7 @@ fn reached(connect_time: ngx_msec_t, header_time: ngx_msec_t) -> Reached {
     }
 }
 
-fn as_sent(sent: Option<SentRequest>, name: &'static [u8]) -> Sent<'static> {
+fn as_sent(sent: Option<Head<'static>>, name: &str) -> Sent<'static> {
     match sent.map(|sent| sent.value(name)) {
         None => Sent::Unknown,
         Some(None) => Sent::Nothing,
@@ -283,17 +284,17 @@ fn as_sent(sent: Option<SentRequest>, name: &'static [u8]) -> Sent<'static> {
 fn alteration(
     request: &Request,
     conf: &ngx_http_upstream_conf_t,
-    sent: Option<SentRequest>,
+    sent: Option<Head<'static>>,
 ) -> Option<Alteration<'static>> {
     if conf.pass_request_headers == 0 {
         return Some(Alteration::HeadersOff);
     }
     let sent = sent?;
-    let lost = [&b"Sec-WebSocket-Key"[..], b"Sec-WebSocket-Version", b"Sec-WebSocket-Protocol"]
+    let lost = ["Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol"]
         .into_iter()
         .find(|name| request.values(name).next().is_some() && sent.value(name).is_none());
     if let Some(name) = lost {
-        return Some(Alteration::Emptied(name));
+        return Some(Alteration::Emptied(name.as_bytes()));
     }
     (request.raw().method_name.as_bytes() == b"GET" && sent.method() != b"GET")
         .then(|| Alteration::Method(sent.method()))
@@ -335,7 +336,7 @@ fn failure(
             }
         }
     }
-    attempt.and_then(|attempt| attempt.failure.get())
+    attempt.and_then(Attempt::failure)
 }
 
 /// `NGX_HTTP_VERSION_9`

@@ -7,6 +7,7 @@ use ngx::ffi::{
     NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 
+use crate::nginx::AllocationFailed;
 use crate::request::{bytes, Request};
 use crate::{switch, tunnel};
 
@@ -14,17 +15,20 @@ use crate::{switch, tunnel};
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY: ngx_http_output_body_filter_pt = None;
 
-/// Puts the filters in front of the others.
+/// Puts the filters in front of the others: that of the body, which every response of nginx goes through
+/// several times, only if the guard moves the bytes of a tunnel.
 ///
 /// # Safety
 /// Must be called from `postconfiguration`.
-pub unsafe fn install() {
+pub unsafe fn install(pumps: bool) {
     // SAFETY: nginx reads configurations in one thread.
     unsafe {
         NEXT_HEADER = ngx_http_top_header_filter;
         ngx_http_top_header_filter = Some(header_filter);
-        NEXT_BODY = ngx_http_top_body_filter;
-        ngx_http_top_body_filter = Some(body_filter);
+        if pumps {
+            NEXT_BODY = ngx_http_top_body_filter;
+            ngx_http_top_body_filter = Some(body_filter);
+        }
     }
 }
 
@@ -33,13 +37,11 @@ pub unsafe fn install() {
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        if let Some(request) = Request::new(r) {
-            if !request.is_main() {
-                note_subrequest(&request);
-            } else if request.raw().headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
-                if let Err(status) = switch::verify(request) {
-                    return status;
-                }
+        let request = Request::live(r);
+        let status = request.raw().headers_out.status;
+        if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize || !request.is_main() {
+            if let Err(status) = look(request) {
+                return status;
             }
         }
         match NEXT_HEADER {
@@ -49,6 +51,17 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
+/// Looks at the header of a 101, or of the answer to a subrequest; `Err` holds the status that the
+/// client gets instead.
+#[cold]
+fn look(request: Request) -> Result<(), ngx_int_t> {
+    if request.is_main() {
+        return switch::verify(request);
+    }
+    note_subrequest(&request);
+    Ok(())
+}
+
 /// All that it wants is the flush with which nginx begins a tunnel; the rest passes through.
 ///
 /// # Safety
@@ -56,9 +69,9 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        if (*r).headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize && is_flush(chain) {
-            let request = Request::new(r).filter(Request::is_main);
-            if request.is_some_and(|request| tunnel::take_over(request).is_err()) {
+        let request = Request::live(r);
+        if request.raw().headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+            if let Err(AllocationFailed) = take_over(request, chain) {
                 return Status::NGX_ERROR.into();
             }
         }
@@ -67,6 +80,18 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
             None => Status::NGX_OK.into(),
         }
     }
+}
+
+/// # Safety
+/// `chain` must be null or a chain of buffers.
+#[cold]
+unsafe fn take_over(request: Request, chain: *const ngx_chain_t) -> Result<(), AllocationFailed> {
+    // SAFETY: guaranteed by the caller.
+    let flushed = unsafe { is_flush(chain) };
+    if flushed && request.is_main() {
+        tunnel::take_over(request)?;
+    }
+    Ok(())
 }
 
 /// # Safety

@@ -9,13 +9,17 @@ use ngx::ffi::{
     NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN,
 };
 use websocket_guard_protocol::diagnosis::{Asks, Gate};
-use websocket_guard_protocol::handshake::{Action, Violation};
+use websocket_guard_protocol::field::{Fields, Values};
+use websocket_guard_protocol::handshake::{self, Action, Violation};
 use websocket_guard_protocol::origin::Own;
 
-use crate::attempt::Checked;
+use crate::attempt::{Attempt, Checked};
 use crate::conf::{LocationConf, Mode};
 use crate::nginx::ngx_str;
-use crate::request::{bytes, Request};
+use crate::request::{bytes, configured, Request};
+
+/// The opening handshake of a request.
+type Handshake<F> = handshake::Request<Values<'static, F>>;
 
 /// 426, for which nginx has no name.
 const UPGRADE_REQUIRED: ngx_int_t = 426;
@@ -26,11 +30,14 @@ const UPGRADE_REQUIRED: ngx_int_t = 426;
 /// Called by nginx with a live request.
 pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
-    let answer = unsafe { Request::new(r) }.map_or(Ok(()), pass);
+    let request = unsafe { Request::live(r) };
+    let concerned = request.may_have_attempt() || request.has_upgrade();
+    let answer = if concerned { pass(request) } else { Ok(()) };
     answer.err().unwrap_or(Status::NGX_DECLINED.into())
 }
 
 /// Lets the request go on, or answers with a status of nginx.
+#[inline(never)]
 fn pass(request: Request) -> Result<(), ngx_int_t> {
     if !request.is_main() {
         if request.has_upgrade() && is_guarded(&request) {
@@ -47,20 +54,31 @@ fn pass(request: Request) -> Result<(), ngx_int_t> {
         return Ok(());
     }
 
-    let checked = check(&request, conf);
-    let answer = if is_guarded(&request) { decide(request, conf, &checked) } else { Ok(()) };
+    let handshake = request.handshake();
+    let checked = check(&request, conf, &handshake);
+    let answer = if conf.mode().applies() {
+        decide(request, attempt, conf, &handshake, &checked)
+    } else {
+        Ok(())
+    };
     attempt.note_check(checked, answer.is_err());
     answer
 }
 
-fn decide(request: Request, conf: &LocationConf, checked: &Checked) -> Result<(), ngx_int_t> {
+fn decide<F: Fields<'static>>(
+    request: Request,
+    attempt: &Attempt,
+    conf: &LocationConf,
+    handshake: &Handshake<F>,
+    checked: &Checked,
+) -> Result<(), ngx_int_t> {
     if let Gate::OriginDenied { .. } = checked.gate {
         return Err(NGX_HTTP_FORBIDDEN as ngx_int_t);
     }
     match action(conf, checked) {
-        Action::Forward => forward(request, conf),
+        Action::Forward => forward(request, attempt, conf, &handshake.upgrade),
         Action::PlainHttp => {
-            request.lines(b"upgrade").for_each(discard);
+            request.lines("Upgrade").for_each(discard);
             request.forget_upgrade();
             request.forget_variable();
             Ok(())
@@ -75,8 +93,12 @@ fn is_guarded(request: &Request) -> bool {
 }
 
 /// Checks a request that has an Upgrade header, as the location would in mode `on`.
-pub fn check(request: &Request, conf: &'static LocationConf) -> Checked {
-    let upgrade = request.values(b"upgrade");
+pub fn check<F: Fields<'static>>(
+    request: &Request,
+    conf: &'static LocationConf,
+    handshake: &Handshake<F>,
+) -> Checked {
+    let upgrade = &handshake.upgrade;
     let asks = match conf.protocols().map(|protocols| protocols.select(upgrade.clone())) {
         Some(allowed) if allowed.has_websocket() => Asks::WebSocket,
         Some(allowed) if !allowed.is_empty() => Asks::Listed,
@@ -87,12 +109,17 @@ pub fn check(request: &Request, conf: &'static LocationConf) -> Checked {
         asks,
         upgrade: upgrade.clone().next().unwrap_or_default(),
         method: bytes(request.raw().method_name),
-        gate: examine(request, conf, asks),
+        gate: examine(request, conf, handshake, asks),
     }
 }
 
-fn examine(request: &Request, conf: &'static LocationConf, asks: Asks) -> Gate<'static> {
-    let violation = request.handshake().violation(asks == Asks::WebSocket);
+fn examine<F: Fields<'static>>(
+    request: &Request,
+    conf: &'static LocationConf,
+    handshake: &Handshake<F>,
+    asks: Asks,
+) -> Gate<'static> {
+    let violation = handshake.violation(asks == Asks::WebSocket);
     let upgrades = matches!(asks, Asks::WebSocket | Asks::Listed);
     let goes_on = match violation {
         Some(violation) => mode_action(conf, &violation) == Action::Forward,
@@ -101,7 +128,7 @@ fn examine(request: &Request, conf: &'static LocationConf, asks: Asks) -> Gate<'
     if upgrades && goes_on {
         if let Some(policy) = conf.origin() {
             let own = Own { scheme: Some(request.scheme()), host: bytes(request.host()) };
-            if let Err(denied) = policy.check(request.values(b"origin"), &own) {
+            if let Err(denied) = policy.check(request.values("Origin"), &own) {
                 return Gate::OriginDenied { denied, allowed: policy.words() };
             }
         }
@@ -133,19 +160,35 @@ fn mode_action(conf: &LocationConf, violation: &Violation) -> Action {
 
 /// Reduces the Upgrade header to what is allowed, so that even an explicit
 /// `proxy_set_header Upgrade $http_upgrade` sends no more.
-fn forward(request: Request, conf: &LocationConf) -> Result<(), ngx_int_t> {
-    let allowed = request.upgrade(conf).map(|protocols| protocols.to_string()).unwrap_or_default();
-    let mut lines = request.lines(b"upgrade");
+fn forward<F: Fields<'static>>(
+    request: Request,
+    attempt: &Attempt,
+    conf: &LocationConf,
+    upgrade: &Values<'static, F>,
+) -> Result<(), ngx_int_t> {
+    let Some(protocols) = conf.protocols() else { return Err(Status::NGX_ERROR.into()) };
+    let named = upgrade.only().and_then(|line| Some((line, protocols.named(line)?)));
+    let (passed, allowed) = match named {
+        Some((line, protocol)) => (line, configured(protocol)),
+        None => {
+            let allowed = request.allowed(&protocols.select(upgrade.clone()));
+            let allowed = allowed.ok_or(Status::NGX_ERROR.0)?;
+            reduce(request, allowed);
+            (bytes(allowed), allowed)
+        }
+    };
+    attempt.note_forwarded(passed, allowed);
+    Ok(())
+}
+
+fn reduce(request: Request, allowed: ngx_str_t) {
+    let mut lines = request.lines("Upgrade");
     if let Some(mut first) = lines.next() {
         // SAFETY: the line belongs to the live request.
-        let first = unsafe { first.as_mut() };
-        if !first.value.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()) {
-            first.value = request.copy(&allowed).ok_or(Status::NGX_ERROR.0)?;
-        }
+        unsafe { first.as_mut() }.value = allowed;
     }
     lines.for_each(discard);
     request.forget_variable();
-    Ok(())
 }
 
 /// Makes a header line one that goes to no backend and stands in no variable of its old name: an

@@ -38,13 +38,20 @@ const MAX_KEYS: usize = 4096;
 /// Called by nginx with a live request.
 pub unsafe extern "C" fn log_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
-    if let Some(request) = unsafe { Request::new(r) }.filter(Request::is_main) {
-        let refused_body = request.raw().err_status == 413;
-        if refused_body || request.attempt().is_some() {
-            report(&request);
-        }
+    let request = unsafe { Request::live(r) };
+    let refused_body = request.raw().err_status == 413;
+    if request.may_have_attempt() || refused_body {
+        conclude(&request, refused_body);
     }
     0
+}
+
+/// Writes the diagnosis of a request that is over, if it needs one.
+#[inline(never)]
+fn conclude(request: &Request, refused_body: bool) {
+    if request.is_main() && (refused_body || request.attempt().is_some()) {
+        report(request);
+    }
 }
 
 /// Writes the diagnosis of a request, once.

@@ -154,6 +154,8 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
     for level in &levels {
         // SAFETY: all modules are merged.
         unsafe { tunnel::prepare(cf, main, *level)? };
+        // SAFETY: the configuration is live.
+        main.pumps |= unsafe { level.conf.as_ref() }.pumps();
     }
     // SAFETY: as above.
     unsafe { audit::run(cf, main, &levels) };
@@ -171,9 +173,15 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
     Ok(())
 }
 
-unsafe extern "C" fn install_filter(_: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: called from postconfiguration, where filters are installed.
-    unsafe { filter::install() };
+/// Called after [`postconfiguration`], since the module comes last.
+unsafe extern "C" fn install_filter(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller; filters are installed in postconfiguration.
+    unsafe {
+        let Some(main) = cf.as_ref().and_then(|cf| Guard::main_conf(cf)) else {
+            return Status::NGX_ERROR.into();
+        };
+        filter::install(main.pumps);
+    }
     Status::NGX_OK.into()
 }
 

@@ -84,14 +84,34 @@ unsafe extern "C" fn init_peer<const N: usize>(
     // SAFETY: guaranteed by the caller; the table is complete before requests come.
     unsafe {
         let original = (*ptr::addr_of!(ORIGINALS)).get(N).copied().flatten();
-        let rc = original.map_or(Status::NGX_ERROR.into(), |init| init(r, upstream));
-        if rc == Status::NGX_OK.into() {
-            if let Some(request) = Request::new(r).filter(Request::is_main) {
-                if let (Some(attempt), Some(u)) = (request.attempt(), request.upstream()) {
-                    let peer = &mut (*u.as_ptr()).peer;
-                    attempt.get_peer.set(peer.get.replace(get_peer));
-                    attempt.free_peer.set(peer.free.replace(free_peer));
-                }
+        let Some(init) = original else { return Status::NGX_ERROR.into() };
+        if Request::live(r).may_have_attempt() {
+            init_watched(init, r, upstream)
+        } else {
+            init(r, upstream)
+        }
+    }
+}
+
+/// Puts the functions of this module between nginx and the balancer's, if the request has an attempt.
+///
+/// # Safety
+/// As for [`init_peer`]; `init` is the balancer's.
+#[inline(never)]
+unsafe fn init_watched(
+    init: InitPeer,
+    r: *mut ngx_http_request_t,
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+) -> ngx_int_t {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        let rc = init(r, upstream);
+        let request = Request::live(r);
+        if rc == Status::NGX_OK.into() && request.is_main() {
+            if let (Some(attempt), Some(u)) = (request.attempt(), request.upstream()) {
+                let peer = &mut (*u.as_ptr()).peer;
+                attempt.get_peer.set(peer.get.replace(get_peer));
+                attempt.free_peer.set(peer.free.replace(free_peer));
             }
         }
         rc
@@ -103,9 +123,10 @@ unsafe extern "C" fn init_peer<const N: usize>(
 unsafe extern "C" fn get_peer(peer: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let Some((_, attempt)) = find(peer) else { return Status::NGX_ERROR.into() };
+        let Some((request, attempt)) = find(peer) else { return Status::NGX_ERROR.into() };
         let rc = attempt.get_peer.get().map_or(Status::NGX_ERROR.into(), |get| get(peer, data));
-        attempt.failure.set((rc == Status::NGX_BUSY.into()).then_some(Failure::NoLivePeer));
+        let failure = (rc == Status::NGX_BUSY.into()).then_some(Failure::NoLivePeer);
+        attempt.note_failure(&request, failure);
         rc
     }
 }
@@ -121,7 +142,7 @@ unsafe extern "C" fn free_peer(
     unsafe {
         let Some((request, attempt)) = find(peer) else { return };
         if let Some(upstream) = request.upstream() {
-            attempt.failure.set(failure(upstream.as_ref(), (*peer).connection));
+            attempt.note_failure(&request, failure(upstream.as_ref(), (*peer).connection));
         }
         if let Some(free) = attempt.free_peer.get() {
             free(peer, data, state);
@@ -140,7 +161,7 @@ unsafe fn find(peer: *mut ngx_peer_connection_t) -> Option<(Request, &'static At
         let context = (*(*peer).log).data.cast::<ngx_http_log_ctx_t>().as_ref()?;
         Request::new(context.request)?.main()
     };
-    Some((request, request.find_attempt()?))
+    Some((request, request.attempt()?))
 }
 
 /// What the state of the connection tells, when nginx gives it up or is done with it.

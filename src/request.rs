@@ -1,19 +1,21 @@
 //! What the module asks of a request.
 
 use core::ffi::CStr;
+use core::mem::needs_drop;
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi::{
     ngx_connection_t, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
-    ngx_http_request_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
-    NGX_HTTP_GET,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_http_variable_value_t, ngx_list_t, ngx_palloc,
+    ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
 };
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
+use websocket_guard_protocol::field::{self, Field, Fields};
 use websocket_guard_protocol::handshake::{self, HttpVersion};
-use websocket_guard_protocol::token::Lines;
+use websocket_guard_protocol::token::{same, Lines};
 use websocket_guard_protocol::upgrade::Selection;
 
 use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
@@ -23,7 +25,7 @@ use crate::nginx::{ngx_str, speaks_tls, HeaderLines};
 mod bits {
     #![allow(missing_docs)]
 
-    use ngx::ffi::{ngx_http_request_t, ngx_uint_t};
+    use ngx::ffi::{ngx_http_request_t, ngx_http_variable_value_t, ngx_str_t, ngx_uint_t};
 
     include!(concat!(env!("OUT_DIR"), "/request_bits.rs"));
 }
@@ -41,6 +43,15 @@ impl Request {
     /// `r` must be null or a live request, and stay so for as long as the value is used.
     pub unsafe fn new(r: *mut ngx_http_request_t) -> Option<Self> {
         NonNull::new(r).map(Self)
+    }
+
+    /// The same without a test for null.
+    ///
+    /// # Safety
+    /// `r` must be a live request, and stay so for as long as the value is used.
+    pub unsafe fn live(r: *mut ngx_http_request_t) -> Self {
+        // SAFETY: guaranteed by the caller.
+        Self(unsafe { NonNull::new_unchecked(r) })
     }
 
     pub fn as_ptr(self) -> *mut ngx_http_request_t {
@@ -144,42 +155,65 @@ impl Request {
     }
 
     /// The request's lines of one header, as nginx keeps them.
-    pub fn lines(
-        &self,
-        name: &'static [u8],
-    ) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> + Clone {
-        header_lines(&self.raw().headers_in.headers, name)
+    pub fn lines(&self, name: &'static str) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> {
+        // SAFETY: the table of a request holds header lines.
+        let lines = unsafe { HeaderLines::new(&self.raw().headers_in.headers) };
+        lines.filter(move |line| Line(*line).value(name).is_some())
+    }
+
+    /// The lines of the header.
+    pub fn fields(&self) -> impl Fields<'static> {
+        fields(&self.raw().headers_in.headers)
     }
 
     /// The values of one header, line by line.
-    pub fn values(&self, name: &'static [u8]) -> impl Lines<'static> {
-        header_values(&self.raw().headers_in.headers, name)
-    }
-
-    /// The protocols that this request is to be upgraded to; `None` for an ordinary request.
-    ///
-    /// A subrequest is one even while the main request is being upgraded: a 101 answered to it
-    /// would kill the request.
-    pub fn upgrade<'p>(
-        &self,
-        conf: &'p LocationConf,
-    ) -> Option<Selection<'p, impl Lines<'static>>> {
-        let upgrades =
-            self.has_upgrade() && self.is_main() && self.http_version() == HttpVersion::Http11;
-        let selection = conf.protocols().filter(|_| upgrades)?.select(self.values(b"upgrade"));
-        (!selection.is_empty()).then_some(selection)
+    pub fn values(&self, name: &'static str) -> impl Lines<'static> {
+        let [values] = field::find(self.fields(), [name]);
+        values
     }
 
     /// The client's opening handshake.
-    pub fn handshake(&self) -> handshake::Request<impl Lines<'static>> {
+    pub fn handshake(&self) -> handshake::Request<field::Values<'static, impl Fields<'static>>> {
         let r = self.raw();
+        let [upgrade, connection, key, version] = field::find(
+            self.fields(),
+            ["Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"],
+        );
         handshake::Request {
             is_get: r.method == NGX_HTTP_GET as ngx_uint_t,
             http_version: self.http_version(),
             has_body: r.headers_in.content_length_n > 0 || r.headers_in.chunked() != 0,
-            connection: self.values(b"connection"),
-            key: self.values(b"sec-websocket-key"),
-            version: self.values(b"sec-websocket-version"),
+            upgrade,
+            connection,
+            key,
+            version,
+        }
+    }
+
+    /// The value of the Upgrade header for the backend; empty for an ordinary request, `None` if memory
+    /// runs out.
+    ///
+    /// A subrequest is one even while the main request is being upgraded: a 101 answered to it
+    /// would kill the request.
+    pub fn upgrade(&self, conf: &LocationConf) -> Option<ngx_str_t> {
+        // SAFETY: the header line lives as long as the request.
+        let line = unsafe { self.raw().headers_in.upgrade.as_ref() };
+        let (Some(line), true, HttpVersion::Http11, Some(protocols)) =
+            (line, self.is_main(), self.http_version(), conf.protocols())
+        else {
+            return Some(ngx_str_t::empty());
+        };
+        match self.attempt().and_then(|attempt| attempt.forwarded(bytes(line.value))) {
+            Some(forwarded) => Some(forwarded),
+            None => self.allowed(&protocols.select(self.values("Upgrade"))),
+        }
+    }
+
+    /// The allowed protocols as the value of a header; `None` if memory runs out.
+    pub fn allowed<'p>(&self, protocols: &Selection<'p, impl Lines<'static>>) -> Option<ngx_str_t> {
+        match protocols.only() {
+            Some(only) => Some(configured(only)),
+            None => self.copy(&protocols.to_string()),
         }
     }
 
@@ -207,7 +241,7 @@ impl Request {
         let trusted = self
             .attempt()
             .is_some_and(|attempt| attempt.peer.get() != self.connection().addr_text.as_bytes());
-        let forwarded = self.values(b"x-forwarded-proto").next().filter(|_| trusted);
+        let forwarded = self.values("X-Forwarded-Proto").next().filter(|_| trusted);
         forwarded.unwrap_or(b"http")
     }
 
@@ -227,6 +261,18 @@ impl Request {
     pub fn copy(&self, text: &str) -> Option<ngx_str_t> {
         // SAFETY: the pool lives as long as the request.
         unsafe { ngx_str_t::from_bytes(self.raw().pool, text.as_bytes()) }
+    }
+
+    /// Moves a value into the request's pool; `None` if memory runs out.
+    pub fn place<T>(&self, value: T) -> Option<&'static T> {
+        const { assert!(!needs_drop::<T>(), "the pool frees memory and runs no destructor") };
+        // SAFETY: the pool lives as long as the request; the memory has the size of a `T` and nginx's
+        // alignment.
+        unsafe {
+            let place = NonNull::new(ngx_palloc(self.raw().pool, size_of::<T>()))?.cast::<T>();
+            place.write(value);
+            Some(place.as_ref())
+        }
     }
 
     /// Takes the Upgrade header away from nginx: whatever the backend answers, there will be no
@@ -250,30 +296,42 @@ impl Request {
     }
 }
 
+/// Gives a variable its value for this time only.
+pub fn set_variable(variable: &mut ngx_http_variable_value_t, value: ngx_str_t) {
+    // The length has 28 bits (ngx_variable_value_t); no header line comes near.
+    // SAFETY: both are live.
+    unsafe { bits::websocket_guard_set_variable(variable, &value) };
+}
+
 /// A version of HTTP as nginx keeps it: major * 1000 + minor.
 pub fn http_version(version: ngx_uint_t) -> HttpVersion {
     let [major, minor] = [version / 1000, version % 1000].map(|n| u16::try_from(n).unwrap_or(0));
     HttpVersion::new(major, minor)
 }
 
-/// The lines of one header in a table of headers.
-pub fn header_lines(
-    table: &'static ngx_list_t,
-    name: &'static [u8],
-) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> + Clone {
+/// The lines of a table of headers.
+pub fn fields(table: &'static ngx_list_t) -> impl Fields<'static> {
     // SAFETY: the tables of requests and upstreams hold header lines.
-    let lines = unsafe { HeaderLines::new(table) };
-    lines.filter(move |line| {
-        // SAFETY: the line lives as long as its table.
-        let line = unsafe { line.as_ref() };
-        line.hash != 0 && line.key.as_bytes().eq_ignore_ascii_case(name)
-    })
+    unsafe { HeaderLines::new(table) }.map(Line)
 }
 
-/// The values of one header in a table of headers, line by line.
-pub fn header_values(table: &'static ngx_list_t, name: &'static [u8]) -> impl Lines<'static> {
-    // SAFETY: as above.
-    header_lines(table, name).map(|line| unsafe { line.as_ref() }.value.into())
+/// A line of a table of headers, which lives as long as the table.
+#[derive(Clone, Copy)]
+struct Line(NonNull<ngx_table_elt_t>);
+
+impl Field<'static> for Line {
+    #[inline(always)]
+    fn value(self, name: &str) -> Option<&'static [u8]> {
+        // SAFETY: see above.
+        let line = unsafe { self.0.as_ref() };
+        let found = line.hash != 0 && same(line.key.as_bytes(), name.as_bytes());
+        found.then(|| bytes(line.value))
+    }
+}
+
+/// A protocol of the configuration, which outlives the request.
+pub fn configured(protocol: &str) -> ngx_str_t {
+    ngx_str_t { len: protocol.len(), data: protocol.as_ptr().cast_mut() }
 }
 
 /// The bytes of a string that lives as long as the request.

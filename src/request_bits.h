@@ -1,7 +1,7 @@
 /*
  * The bit fields of ngx_http_request_t, as the C compiler sees them. From nginx 1.31.5 on a 16-bit
  * field stands before them, and bindgen's own accessors miscount (build.rs makes Rust functions of
- * these).
+ * these). Those for a field of several bits go from bit to bit, so a variable is set here as well.
  */
 
 #include <ngx_config.h>
@@ -23,3 +23,13 @@ WEBSOCKET_GUARD_BIT(valid_location)
 WEBSOCKET_GUARD_BIT(lingering_close)
 WEBSOCKET_GUARD_BIT(limit_req_status)
 WEBSOCKET_GUARD_BIT(limit_conn_status)
+
+static inline void
+websocket_guard_set_variable(ngx_http_variable_value_t *v, const ngx_str_t *value)
+{
+    v->len = value->len;
+    v->valid = 1;
+    v->no_cacheable = 1;
+    v->not_found = 0;
+    v->data = value->data;
+}

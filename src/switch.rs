@@ -1,16 +1,14 @@
 //! The backend's 101 (RFC 6455 section 4.1): verified before a byte is tunnelled.
 
-use std::borrow::Cow;
-
 use ngx::ffi::{ngx_http_clean_header, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_BAD_GATEWAY};
 use websocket_guard_protocol::diagnosis::SwitchFault;
+use websocket_guard_protocol::field::{self, Fields};
 use websocket_guard_protocol::response::{Sent, Switch};
-use websocket_guard_protocol::token::Lines;
 
 use crate::conf::LocationConf;
 use crate::journal;
-use crate::request::{header_values, Request};
-use crate::sent::SentRequest;
+use crate::request::{fields, Request};
+use crate::sent::sent_head;
 use crate::tunnel;
 
 /// Called with the header of a 101, before it is sent to the client. `Err` holds the status that the
@@ -18,9 +16,6 @@ use crate::tunnel;
 ///
 /// In a location that is not guarded the fault is only noted.
 pub fn verify(request: Request) -> Result<(), ngx_int_t> {
-    if !request.is_main() {
-        return Ok(());
-    }
     let (Some(upstream), Some(conf)) = (request.upstream(), request.location()) else {
         return Ok(());
     };
@@ -61,44 +56,39 @@ fn fault(
         return Some(SwitchFault::Unsolicited);
     }
     // SAFETY: the upstream is the request's.
-    match unsafe { SentRequest::of(upstream) } {
-        Some(sent) => compare(conf, upstream, |name| sent.values(name)),
+    match unsafe { sent_head(upstream) } {
+        Some(sent) => compare(conf, upstream, sent.fields()),
         // uwsgi and scgi pass the client's header on as it is.
-        None => compare(conf, upstream, |name| request.values(name)),
+        None => compare(conf, upstream, request.fields()),
     }
 }
 
-fn compare<L: Lines<'static>>(
+fn compare(
     conf: &LocationConf,
     upstream: &'static ngx_http_upstream_t,
-    sent: impl Fn(&'static [u8]) -> L,
+    sent: impl Fields<'static>,
 ) -> Option<SwitchFault<'static>> {
-    let answered = |name| header_values(&upstream.headers_in.headers, name);
-    let switch = Switch {
-        upgrade: answered(b"upgrade"),
-        connection: answered(b"connection"),
-        accept: answered(b"sec-websocket-accept"),
-        subprotocol: answered(b"sec-websocket-protocol"),
-        extensions: answered(b"sec-websocket-extensions"),
-    };
+    let [upgrade, connection, accept, subprotocol, extensions] = field::find(
+        fields(&upstream.headers_in.headers),
+        [
+            "Upgrade",
+            "Connection",
+            "Sec-WebSocket-Accept",
+            "Sec-WebSocket-Protocol",
+            "Sec-WebSocket-Extensions",
+        ],
+    );
+    let switch = Switch { upgrade, connection, accept, subprotocol, extensions };
+    let [upgrade, key, subprotocols, extensions] = field::find(
+        sent,
+        ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"],
+    );
     // A location's own proxy_set_header may have sent more than is allowed.
-    let allowed = match conf.protocols().filter(|_| conf.mode().applies()) {
-        Some(protocols) => Cow::Owned(protocols.select(sent(b"upgrade")).to_string().into_bytes()),
-        None => Cow::Borrowed(sent(b"upgrade").next().unwrap_or_default()),
-    };
-    if allowed.is_empty() {
-        return Some(SwitchFault::Unsolicited);
+    let allowed = conf.protocols().filter(|_| conf.mode().applies());
+    let sent = Sent { upgrade, allowed, key, subprotocols, extensions };
+    match switch.verify(&sent) {
+        Ok(()) => None,
+        Err(_) if sent.offers_nothing() => Some(SwitchFault::Unsolicited),
+        Err(fault) => Some(SwitchFault::Wrong(fault)),
     }
-    let sent = Sent {
-        upgrade: &allowed,
-        key: for_now(sent(b"sec-websocket-key")),
-        subprotocols: for_now(sent(b"sec-websocket-protocol")),
-        extensions: for_now(sent(b"sec-websocket-extensions")),
-    };
-    switch.verify(&sent).err().map(SwitchFault::Wrong)
-}
-
-/// The lines, for no longer than a borrowed value beside them.
-fn for_now<'a>(lines: impl Lines<'static> + 'a) -> impl Lines<'a> {
-    lines.map(|line| -> &'a [u8] { line })
 }

@@ -15,7 +15,7 @@ use websocket_guard_protocol::token::contains_token;
 use crate::conf::{LocationConf, Mode};
 use crate::facts;
 use crate::nginx::{elements, evaluate, ngx_str, AllocationFailed};
-use crate::request::Request;
+use crate::request::{set_variable, Request};
 use crate::upstreams;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
@@ -72,12 +72,7 @@ unsafe extern "C" fn get<V: Variable>(
     let Some(value) = V::value(&request, conf) else {
         return Status::NGX_ERROR.into();
     };
-    v.set_valid(1);
-    v.set_not_found(0);
-    v.set_no_cacheable(1);
-    // The length has 28 bits (ngx_variable_value_t); no header line comes near.
-    v.set_len(value.len as u32);
-    v.data = value.data;
+    set_variable(v, value);
     Status::NGX_OK.into()
 }
 
@@ -128,17 +123,7 @@ struct Upgrade;
 
 impl Variable for Upgrade {
     fn value(request: &Request, conf: &LocationConf) -> Option<ngx_str_t> {
-        let Some(protocols) = request.upgrade(conf) else {
-            return Some(ngx_str_t::empty());
-        };
-        let mut each = protocols.clone();
-        match (each.next(), each.next()) {
-            // The name as it stands in the configuration, which outlives the request.
-            (Some(only), None) => {
-                Some(ngx_str_t { len: only.len(), data: only.as_ptr().cast_mut() })
-            }
-            _ => request.copy(&protocols.to_string()),
-        }
+        request.upgrade(conf)
     }
 }
 
@@ -147,7 +132,7 @@ struct Connection;
 
 impl Variable for Connection {
     fn value(request: &Request, conf: &LocationConf) -> Option<ngx_str_t> {
-        if request.upgrade(conf).is_some() {
+        if !request.upgrade(conf)?.is_empty() {
             return Some(ngx_str(c"upgrade"));
         }
         if let Some(connection) = conf.recipe.connection {

@@ -1,5 +1,6 @@
 //! Instructions in user space, counted by valgrind.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +19,44 @@ pub struct Count {
     pub total: f64,
     /// In functions with sha1 in their name: valgrind's processor has no instructions for it, today's real ones have.
     pub sha1: f64,
+    /// In the heap's own functions.
+    pub heap: f64,
+}
+
+/// The functions of glibc's heap, without what the compiler adds to their names.
+const HEAP: [&str; 15] = [
+    "malloc",
+    "calloc",
+    "realloc",
+    "free",
+    "posix_memalign",
+    "_mid_memalign",
+    "_int_memalign",
+    "_int_malloc",
+    "_int_realloc",
+    "_int_free",
+    "unlink_chunk",
+    "malloc_consolidate",
+    "sysmalloc",
+    "systrim",
+    "alloc_perturb",
+];
+
+/// What a function is counted for.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Sha1,
+    Heap,
+}
+
+impl Part {
+    fn of(function: &str) -> Option<Self> {
+        if function.to_ascii_lowercase().contains("sha1") {
+            return Some(Self::Sha1);
+        }
+        let name = function.split(['.', '\'']).next().unwrap_or_default();
+        HEAP.contains(&name).then_some(Self::Heap)
+    }
 }
 
 impl Count {
@@ -28,9 +67,9 @@ impl Count {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut count = Self { total: f64::NAN, sha1: 0.0 };
-        let mut sha1 = Vec::new();
-        let mut inside = false;
+        let mut count = Self { total: f64::NAN, sha1: 0.0, heap: 0.0 };
+        let mut parts = HashMap::new();
+        let mut inside = None;
         let mut called = false;
         for line in text.lines() {
             if let Some(total) = line.strip_prefix("totals:") {
@@ -38,11 +77,11 @@ impl Count {
             } else if let Some(function) = line.strip_prefix("fn=").or(line.strip_prefix("cfn=")) {
                 // "(12) name" the first time, be it of a caller or of one that is called; "(12)" from then on.
                 let (number, name) = function.split_once(' ').unwrap_or((function, ""));
-                if name.to_ascii_lowercase().contains("sha1") {
-                    sha1.push(number);
+                if let Some(part) = Part::of(name) {
+                    parts.insert(number, part);
                 }
                 if line.starts_with("fn=") {
-                    inside = sha1.contains(&number);
+                    inside = parts.get(number).copied();
                 }
             } else if line.starts_with("calls=") {
                 called = true;
@@ -51,8 +90,12 @@ impl Count {
             {
                 // The line after a call has the cost of what was called.
                 let own = !std::mem::take(&mut called);
-                if inside && own {
-                    count.sha1 += line.split(' ').nth(1)?.parse::<f64>().ok()?;
+                if let (true, Some(part)) = (own, inside) {
+                    let cost: f64 = line.split(' ').nth(1)?.parse().ok()?;
+                    match part {
+                        Part::Sha1 => count.sha1 += cost,
+                        Part::Heap => count.heap += cost,
+                    }
                 }
             }
         }
@@ -65,10 +108,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_cost_of_sha1() {
+    fn own_cost_of_parts() {
         let text = "version: 1\npositions: line\nevents: Ir\n\nfn=(1) main\n0 5\ncfn=(2) sha1::compress\ncalls=1 0\n0 30\n\
-                    fn=(2)\n0 9\nfn=(3) SHA1_Update\n+2 7\ncfn=(4) memcpy\ncalls=2 0\n* 14\nfn=(2)\n-1 1\n\ntotals: 66\n";
-        assert_eq!(Count::parse(text), Some(Count { total: 66.0, sha1: 17.0 }));
+                    fn=(2)\n0 9\nfn=(3) SHA1_Update\n+2 7\ncfn=(4) memcpy\ncalls=2 0\n* 14\nfn=(2)\n-1 1\n\
+                    fn=(5) _int_free\n0 4\ncfn=(6) unlink_chunk.constprop.0\ncalls=1 0\n0 3\nfn=(6)\n0 3\n\
+                    fn=(7) mallocator\n0 8\n\ntotals: 81\n";
+        assert_eq!(Count::parse(text), Some(Count { total: 81.0, sha1: 17.0, heap: 7.0 }));
         assert_eq!(Count::parse("fn=(1) main\n0 5\n"), None);
     }
 }

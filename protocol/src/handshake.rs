@@ -6,9 +6,6 @@ use crate::token::{contains_token, only_line, Lines};
 pub const VERSION: &str = "13";
 
 /// What a request with an Upgrade header says about itself.
-///
-/// The Upgrade lines themselves are read by
-/// [`Protocols::select`](crate::upgrade::Protocols::select).
 #[derive(Clone, Copy, Debug)]
 pub struct Request<L> {
     /// Whether the method is GET.
@@ -17,6 +14,8 @@ pub struct Request<L> {
     pub http_version: HttpVersion,
     /// Whether a body follows: a Content-Length other than 0, or a Transfer-Encoding.
     pub has_body: bool,
+    /// The Upgrade lines, which [`Protocols::select`](crate::upgrade::Protocols::select) reads.
+    pub upgrade: L,
     /// The Connection lines.
     pub connection: L,
     /// The Sec-WebSocket-Key lines.
@@ -45,7 +44,7 @@ impl<'a, L: Lines<'a>> Request<L> {
         if self.has_body {
             return Some(Violation::Body);
         }
-        if !contains_token(self.connection.clone(), b"upgrade") {
+        if !contains_token(self.connection.clone(), b"Upgrade") {
             return Some(Violation::Connection(self.connection.clone().next()));
         }
         if !websocket {
@@ -200,11 +199,17 @@ fn single<'a>(
 /// The bits which the last character has to spare may be set: neither the grammar of RFC 6455
 /// section 4.3 nor any backend minds them.
 fn is_key(value: &[u8]) -> bool {
-    let Some(digits) = value.strip_suffix(b"==") else {
-        return false;
-    };
-    digits.len() == 22
-        && digits.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+    let digits = value.strip_suffix(b"==").map(<&[u8; 22]>::try_from);
+    // Without a way out at each digit they are looked at side by side.
+    digits.is_some_and(|digits| {
+        digits
+            .is_ok_and(|digits| digits.iter().fold(true, |valid, &digit| valid & is_base64(digit)))
+    })
+}
+
+/// Whether `byte` is a digit of base64 (RFC 4648 section 4).
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() | (byte == b'+') | (byte == b'/')
 }
 
 #[cfg(test)]
@@ -228,6 +233,7 @@ mod tests {
             is_get: true,
             http_version: HttpVersion::Http11,
             has_body: false,
+            upgrade: lines(&[b"websocket"]),
             connection: lines(&[b"Upgrade"]),
             key: lines(&[KEY]),
             version: lines(&[b"13"]),
@@ -287,6 +293,7 @@ mod tests {
             is_get: false,
             http_version: HttpVersion::Http2,
             has_body: true,
+            upgrade: lines(&[]),
             connection: lines(&[]),
             key: lines(&[]),
             version: lines(&[]),

@@ -1,14 +1,16 @@
 //! Verification of a backend's 101 (RFC 6455 section 4.1).
 
 use crate::accept::{accept, Accept};
-use crate::token::{contains_token, elements, trim, Lines};
-use crate::upgrade::WEBSOCKET;
+use crate::token::{contains_token, elements, same, trim, Lines};
+use crate::upgrade::{Protocols, WEBSOCKET};
 
 /// What was sent to the backend.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent<'a, L> {
-    /// The value of the Upgrade header; empty if there was none.
-    pub upgrade: &'a [u8],
+pub struct Sent<'p, L> {
+    /// The Upgrade lines.
+    pub upgrade: L,
+    /// The protocols among them that may be upgraded to; `None` for all.
+    pub allowed: Option<&'p Protocols>,
     /// The Sec-WebSocket-Key lines.
     pub key: L,
     /// The Sec-WebSocket-Protocol lines: the subprotocols offered.
@@ -32,14 +34,29 @@ pub struct Switch<L> {
     pub extensions: L,
 }
 
+impl<'s, L: Lines<'s>> Sent<'_, L> {
+    /// Whether no protocol was sent that may be upgraded to.
+    pub fn offers_nothing(&self) -> bool {
+        match self.allowed {
+            Some(allowed) => allowed.select(self.upgrade.clone()).is_empty(),
+            None => elements(self.upgrade.clone()).next().is_none(),
+        }
+    }
+
+    fn offers(&self, protocol: &[u8]) -> bool {
+        self.allowed.map_or(true, |allowed| allowed.named(protocol).is_some())
+            && contains_token(self.upgrade.clone(), protocol)
+    }
+}
+
 impl<'a, L: Lines<'a>> Switch<L> {
     /// Checks the answer against what was sent.
     ///
     /// A header that a backend repeats with values which are all right is let through: there is
     /// no danger in it, and a client that minds can close.
-    pub fn verify<'s, S: Lines<'s>>(&self, sent: &Sent<'s, S>) -> Result<(), Fault<'a>> {
-        self.verify_upgrade(sent.upgrade)?;
-        if !contains_token(self.upgrade.clone(), WEBSOCKET.as_bytes()) {
+    pub fn verify<'s, S: Lines<'s>>(&self, sent: &Sent<'_, S>) -> Result<(), Fault<'a>> {
+        let websocket = self.verify_upgrade(sent)?;
+        if !websocket {
             return Ok(());
         }
         self.verify_accept(sent.key.clone())?;
@@ -47,29 +64,29 @@ impl<'a, L: Lines<'a>> Switch<L> {
         self.verify_extensions(sent.extensions.clone())
     }
 
-    fn verify_upgrade(&self, sent: &[u8]) -> Result<(), Fault<'a>> {
-        let mut protocols = elements(self.upgrade.clone());
-        if protocols.clone().next().is_none() {
+    /// Whether `websocket` is among the protocols, if these are all right.
+    fn verify_upgrade<'s, S: Lines<'s>>(&self, sent: &Sent<'_, S>) -> Result<bool, Fault<'a>> {
+        let mut protocols = elements(self.upgrade.clone()).enumerate().peekable();
+        if protocols.peek().is_none() {
             return Err(Fault::BadSwitch(BadSwitch::NoUpgrade));
         }
-        // The limit keeps two long lists from being compared at the cost of their product.
-        if let Some(other) = protocols.clone().nth(MAX_CHOSEN) {
-            return Err(Fault::BadSwitch(BadSwitch::OtherProtocol(other)));
+        let mut websocket = false;
+        for (n, protocol) in protocols {
+            // The limit keeps two long lists from being compared at the cost of their product.
+            if n == MAX_CHOSEN || !sent.offers(protocol) {
+                return Err(Fault::BadSwitch(BadSwitch::OtherProtocol(protocol)));
+            }
+            websocket |= same(protocol, WEBSOCKET.as_bytes());
         }
-        if let Some(other) = protocols.find(|chosen| !contains_token([sent].into_iter(), chosen)) {
-            return Err(Fault::BadSwitch(BadSwitch::OtherProtocol(other)));
-        }
-        if !contains_token(self.connection.clone(), b"upgrade") {
+        if !contains_token(self.connection.clone(), b"Upgrade") {
             let line = self.connection.clone().next();
             return Err(Fault::BadSwitch(BadSwitch::Connection(line)));
         }
-        Ok(())
+        Ok(websocket)
     }
 
     fn verify_accept<'s>(&self, mut keys: impl Lines<'s>) -> Result<(), Fault<'a>> {
-        // Several keys get here only if the handshake may be malformed. Which one a backend takes
-        // is its own affair.
-        let Some(first_key) = keys.clone().next() else {
+        let Some(first_key) = keys.next() else {
             return Err(Fault::BadAccept(BadAccept::NoKey));
         };
         let expected = accept(trim(first_key));
@@ -77,7 +94,9 @@ impl<'a, L: Lines<'a>> Switch<L> {
         let Some(received) = lines.next() else {
             return Err(Fault::BadAccept(BadAccept::Missing { expected }));
         };
-        if !keys.any(|key| accept(trim(key)) == received) {
+        // Several keys get here only if the handshake may be malformed. Which one a backend takes
+        // is its own affair.
+        if expected != received && !keys.any(|key| accept(trim(key)) == received) {
             return Err(Fault::BadAccept(BadAccept::Wrong { received, expected }));
         }
         if let Some(received) = lines.find(|&other| other != received) {
@@ -209,7 +228,8 @@ mod tests {
     /// The request of RFC 6455 section 1.3.
     fn sent<'a>() -> Sent<'a, TestLines<'a>> {
         Sent {
-            upgrade: b"websocket",
+            upgrade: lines(&[b"websocket"]),
+            allowed: None,
             key: lines(&[KEY]),
             subprotocols: lines(&[b"chat, superchat"]),
             extensions: lines(&[]),
@@ -238,9 +258,9 @@ mod tests {
 
     #[test]
     fn upgrade_names_what_was_sent() {
-        let verify = |upgrade, sent_upgrade| {
+        let verify = |upgrade, sent_upgrade: &'static [u8]| {
             Switch { upgrade: lines(upgrade), ..good() }
-                .verify(&Sent { upgrade: sent_upgrade, ..sent() })
+                .verify(&Sent { upgrade: lines(&[sent_upgrade]), ..sent() })
         };
         let other = |name| Err(Fault::BadSwitch(BadSwitch::OtherProtocol(name)));
         let none = Err(Fault::BadSwitch(BadSwitch::NoUpgrade));
@@ -258,12 +278,37 @@ mod tests {
     }
 
     #[test]
+    fn upgrade_names_what_is_allowed() {
+        let allowed = Protocols::default();
+        let upgrade = lines(&[b"h2c", b"foo, WebSocket"]);
+        let sent = Sent { upgrade, allowed: Some(&allowed), ..sent() };
+        let verify = |upgrade| Switch { upgrade: lines(upgrade), ..good() }.verify(&sent);
+        let other = |name| Err(Fault::BadSwitch(BadSwitch::OtherProtocol(name)));
+
+        assert!(!sent.offers_nothing());
+        assert_eq!(verify(&[b"websocket"]), Ok(()));
+        assert_eq!(verify(&[b"websocket", b"h2c"]), other(b"h2c"));
+        assert_eq!(verify(&[b"foo, websocket"]), other(b"foo"));
+    }
+
+    #[test]
+    fn nothing_was_offered() {
+        let allowed = Protocols::default();
+        for upgrade in [&[][..], &[&b""[..]], &[b" , ", b""]] {
+            assert!(Sent { upgrade: lines(upgrade), ..sent() }.offers_nothing());
+        }
+        assert!(!sent().offers_nothing());
+        let upgrade = lines(&[b"h2c", b"foo"]);
+        assert!(Sent { upgrade, allowed: Some(&allowed), ..sent() }.offers_nothing());
+    }
+
+    #[test]
     fn long_lists_are_not_multiplied() {
         let list = b"a,".repeat(32768);
         let many = [&list[..]];
         let answer = Switch { upgrade: lines(&many), extensions: lines(&many), ..good() };
         assert_eq!(
-            answer.verify(&Sent { upgrade: &list, ..sent() }),
+            answer.verify(&Sent { upgrade: lines(&many), ..sent() }),
             Err(Fault::BadSwitch(BadSwitch::OtherProtocol(b"a")))
         );
         let answer = Switch { upgrade: lines(&[b"websocket"]), ..answer };
@@ -370,7 +415,8 @@ mod tests {
     #[test]
     fn other_protocols_prove_nothing() {
         let answer = Switch { upgrade: lines(&[b"foo/2"]), accept: lines(&[]), ..good() };
-        let sent = Sent { upgrade: b"websocket, foo/2", subprotocols: lines(&[]), ..sent() };
+        let upgrade = lines(&[b"websocket", b"foo/2"]);
+        let sent = Sent { upgrade, subprotocols: lines(&[]), ..sent() };
         assert_eq!(answer.verify(&sent), Ok(()));
     }
 

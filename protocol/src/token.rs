@@ -14,15 +14,47 @@ impl<'a, T: Iterator<Item = &'a [u8]> + Clone> Lines<'a> for T {}
 /// The elements are whatever stands between the commas; a caller compares them with a token, or
 /// asks [`is_token`].
 pub fn elements<'a>(lines: impl Lines<'a>) -> impl Lines<'a> {
-    lines
-        .flat_map(|line| line.split(|&byte| byte == b','))
-        .map(trim)
-        .filter(|element| !element.is_empty())
+    Elements { lines, rest: None }
+}
+
+#[derive(Clone)]
+struct Elements<'a, L> {
+    lines: L,
+    /// What follows the last comma that was seen.
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a, L: Lines<'a>> Iterator for Elements<'a, L> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let line = match self.rest.take() {
+                Some(rest) => rest,
+                None => self.lines.next()?,
+            };
+            let mut parts = line.splitn(2, |&byte| byte == b',');
+            let element = parts.next().map(trim).unwrap_or_default();
+            self.rest = parts.next();
+            if !element.is_empty() {
+                return Some(element);
+            }
+        }
+    }
 }
 
 /// Whether the list in `lines` has the element `token`, in any case.
-pub fn contains_token<'a>(lines: impl Lines<'a>, token: &[u8]) -> bool {
-    elements(lines).any(|element| element.eq_ignore_ascii_case(token))
+pub fn contains_token<'a>(mut lines: impl Lines<'a>, token: &[u8]) -> bool {
+    // Most lists have one element.
+    lines.any(|line| same(line, token) || elements([line].into_iter()).any(|it| same(it, token)))
+}
+
+/// Whether two tokens are the same but for the case of letters.
+#[inline]
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    // Most are spelled as everybody does.
+    a == b || a.eq_ignore_ascii_case(b)
 }
 
 /// The only line of a header that must not be a list.

@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::escape::Escaped;
-use crate::token::{elements, is_token, Lines};
+use crate::token::{elements, is_token, same, Lines};
 
 /// The protocol that RFC 6455 registers.
 pub const WEBSOCKET: &str = "websocket";
@@ -47,10 +47,13 @@ impl Protocols {
         Selection { protocols: self, offered: elements(upgrade), seen: 0 }
     }
 
+    /// The protocol of this name, as it was configured.
+    pub fn named(&self, name: &[u8]) -> Option<&str> {
+        self.position(name).map(|(_, protocol)| protocol)
+    }
+
     fn position(&self, offered: &[u8]) -> Option<(usize, &str)> {
-        self.iter()
-            .enumerate()
-            .find(|(_, protocol)| protocol.as_bytes().eq_ignore_ascii_case(offered))
+        self.iter().enumerate().find(|(_, protocol)| same(protocol.as_bytes(), offered))
     }
 }
 
@@ -84,9 +87,15 @@ impl<'p, 'a, E: Lines<'a>> Selection<'p, E> {
         self.clone().next().is_none()
     }
 
+    /// The protocol, if it is the only one.
+    pub fn only(&self) -> Option<&'p str> {
+        let mut protocols = self.clone();
+        protocols.next().filter(|_| protocols.next().is_none())
+    }
+
     /// Whether the rules of RFC 6455 apply to the request.
     pub fn has_websocket(&self) -> bool {
-        self.clone().any(|protocol| protocol.eq_ignore_ascii_case(WEBSOCKET))
+        self.clone().any(|protocol| same(protocol.as_bytes(), WEBSOCKET.as_bytes()))
     }
 }
 
@@ -201,8 +210,13 @@ mod tests {
     fn order_of_the_client_spelling_of_the_configuration() {
         let both = protocols(&["WebSocket", "foo/2"]);
         assert_eq!(selected(&both, &[b"FOO/2, websocket, foo/3", b"foo/2"]), "foo/2, WebSocket");
+        assert_eq!(both.named(b"websocket"), Some("WebSocket"));
+        assert_eq!(both.named(b"foo"), None);
         assert!(!both.select([&b"foo/2"[..]].into_iter()).has_websocket());
         assert!(both.select([&b"foo/2, WEBSOCKET"[..]].into_iter()).has_websocket());
+        assert_eq!(both.select([&b"foo/2, websocket"[..]].into_iter()).only(), None);
+        assert_eq!(both.select([&b"h2c, foo/2, FOO/2"[..]].into_iter()).only(), Some("foo/2"));
+        assert_eq!(both.select([&b"h2c"[..]].into_iter()).only(), None);
     }
 
     #[test]

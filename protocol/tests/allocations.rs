@@ -30,6 +30,7 @@ fn a_large_request_is_checked_without_allocations() {
         is_get: true,
         http_version: HttpVersion::Http11,
         has_body: false,
+        upgrade: once(&list[..]).chain(once(&[][..])),
         connection: once(&list[..]).chain(once(&b"upgrade"[..])),
         key: once(&b"dGhlIHNhbXBsZSBub25jZQ=="[..]).chain(once(&[][..])),
         version: once(&list[..]).chain(once(&[][..])),
@@ -43,7 +44,8 @@ fn a_large_request_is_checked_without_allocations() {
         extensions: once(&list[..]),
     };
     let sent = Sent {
-        upgrade: b"websocket",
+        upgrade: once(&b"websocket"[..]),
+        allowed: None,
         key: once(&list[..]),
         subprotocols: once(&list[..]),
         extensions: once(&list[..]),

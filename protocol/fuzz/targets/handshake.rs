@@ -25,6 +25,7 @@ fuzz_target!(|input: Input| {
         is_get: input.is_get,
         http_version: HttpVersion::new(major, minor),
         has_body: input.has_body,
+        upgrade: input.upgrade.iter().copied(),
         connection: input.connection.iter().copied(),
         key: input.key.iter().copied(),
         version: input.version.iter().copied(),

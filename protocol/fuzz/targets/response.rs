@@ -37,7 +37,8 @@ fuzz_target!(|input: Input| {
 
     for sent_upgrade in [input.sent_upgrade, b"websocket"] {
         let sent = Sent {
-            upgrade: sent_upgrade,
+            upgrade: [sent_upgrade].iter().copied(),
+            allowed: None,
             key: input.key.iter().copied(),
             subprotocols: input.subprotocols.iter().copied(),
             extensions: input.offered.iter().copied(),
