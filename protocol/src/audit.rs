@@ -258,8 +258,14 @@ mod tests {
                 "websocket_guard: location \"/\" of server \"two.example.com\"",
             ]
         );
-        let nameless = Server { name: b"", ..second };
-        assert!(lines_in(&site(&[first, nameless]))[2].contains(": location \"/\" has nothing"));
+        // An include in the servers for HTTP and for HTTPS, of one name or of none.
+        for name in [&b""[..], b"example.com"] {
+            let alike = Server { name, place: at(40), ..second };
+            let lines = lines_in(&site(&[Server { name, ..first }, alike]));
+            let beginning = "websocket_guard: location \"/\" of the server in nginx.conf:";
+            assert!(lines[0].starts_with(&format!("{beginning}2 has nothing")), "{lines:?}");
+            assert!(lines[2].starts_with(&format!("{beginning}40 has nothing")), "{lines:?}");
+        }
     }
 
     #[test]

@@ -178,8 +178,10 @@ pub struct SiteView<'s, 'a> {
 }
 
 impl<'s, 'a> SiteView<'s, 'a> {
+    /// How many servers have that name.
+    names: OnceCell<HashMap<&'a [u8], usize>>,
     pub fn new(site: &'s Site<'a>) -> Self {
-        Self { site, upstreams: OnceCell::new(), owners: OnceCell::new() }
+        Self { site, upstreams: OnceCell::new(), owners: OnceCell::new(), names: OnceCell::new() }
     }
 
     /// The upstream of that name.
@@ -210,6 +212,18 @@ impl<'s, 'a> SiteView<'s, 'a> {
 }
 
 /// A location, and all that a rule may want to know around it.
+
+    /// Whether a server can be told by its name.
+    fn is_only(&self, server: &[u8]) -> bool {
+        let names = self.names.get_or_init(|| {
+            let mut names: HashMap<&[u8], usize> = HashMap::new();
+            for server in self.site.servers {
+                *names.entry(server.name).or_default() += 1;
+            }
+            names
+        });
+        !server.is_empty() && names.get(server) == Some(&1)
+    }
 pub struct Context<'s, 'a> {
     pub view: &'s SiteView<'s, 'a>,
     pub server: &'s Server<'a>,
@@ -247,16 +261,19 @@ impl<'s, 'a> Context<'s, 'a> {
             LocationKind::If => "\"if\" in ",
             _ => "",
         };
-        match self.server.name {
-            b"" => format!("{block}location \"{name}\""),
-            server if self.view.is_ambiguous(self.location.name) => {
-                format!("{block}location \"{name}\" of server \"{}\"", Quoted(server))
-            }
-            _ => format!("{block}location \"{name}\""),
+        let subject = format!("{block}location \"{name}\"");
+        if !self.view.is_ambiguous(self.location.name) {
+            return subject;
+        }
+        let Server { name, place, .. } = *self.server;
+        if self.view.is_only(name) {
+            return format!("{subject} of server \"{}\"", Quoted(name));
         }
     }
 
     /// The guard sets what is not set in the location itself.
+        // An included file may be in both the server for HTTP and the one for HTTPS.
+        format!("{subject} of the server in {}:{}", Quoted(place.file), place.line)
     pub fn is_guarded(&self) -> bool {
         matches!(self.location.mode, Mode::Auto | Mode::On)
     }
