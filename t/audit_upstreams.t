@@ -123,7 +123,7 @@ my @cases = (
         before => '1.25.1',
         wrong => {
             'only listener' => "server { listen 127.0.0.1:8080 http2; location /ws/ { websocket_guard on; $PASS } }",
-            'the second'   => "server { listen 127.0.0.1:8080; listen 127.0.0.1:8082 http2; location /ws/ { websocket_guard auto; $PASS } }",
+            'each of two'  => "server { listen 127.0.0.1:8080 http2; listen 127.0.0.1:8082 http2; location /ws/ { websocket_guard auto; $PASS } }",
             'set by another server' => "server { listen 127.0.0.1:8080 http2; server_name a; }
                 server { listen 127.0.0.1:8080; server_name b; location /ws/ { websocket_guard on; $PASS } }",
             'once for two locations' => "server { listen 127.0.0.1:8080 http2; websocket_guard on; location / { $PASS } location /b/ { $PASS } }",
@@ -133,7 +133,7 @@ my @cases = (
             'not guarded'  => "server { listen 127.0.0.1:8080 http2; location / { $PASS } } "
                 . "server { listen 127.0.0.1:8082; location /ws/ { websocket_guard on; $PASS } }",
         },
-        http => "server { # here\nlisten 127.0.0.1:8080 http2;\nserver_name localhost;\nlocation /ws/ {\nwebsocket_guard on;\n$PASS\n}\n}",
+        http => "server {\nlisten 127.0.0.1:8080 http2; # here\nserver_name localhost;\nlocation /ws/ {\nwebsocket_guard on;\n$PASS\n}\n}",
         line => '[error] websocket_guard: server "localhost" speaks only HTTP/2 on "127.0.0.1:%PORT_8080%" (http2 without ssl), and WebSocket '
             . 'clients speak HTTP/1.1; remove http2 from that listen [cleartext-h2-listener] in %s',
     },
@@ -153,6 +153,7 @@ while (my ($finding, $case) = splice @cases, 0, 2) {
     for my $name (sort keys %{ $case->{right} }) {
         is(names($case->{right}{$name}), '', "not $finding: $name");
     }
+            'HTTP/1.1 beside it' => "server { listen 127.0.0.1:8080; listen 127.0.0.1:8082 http2; location /ws/ { websocket_guard auto; $PASS } }",
     my @lines = audit_lines($case->{http});
     my $place = $t->testdir . '/nginx-test.conf:' . conf_line($t, qr/# here/, 'nginx-test.conf');
     my $line  = $case->{line} =~ s/%PORT_(\d+)%/port($1)/ger =~ s/%s$/$place/r;

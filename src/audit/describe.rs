@@ -126,7 +126,13 @@ impl<'a> Describer<'a> {
                 let (own, rest) = levels.split_first()?;
                 // SAFETY: guaranteed by the caller.
                 let (server, conf) = unsafe { (own.server.as_ref()?, own.conf.as_ref()) };
-                let listeners = listeners.remove(&own.server).unwrap_or_default();
+                let mut listeners: Vec<Listener> =
+                    listeners.remove(&own.server).unwrap_or_default();
+                if let Some(node) = self.node(conf) {
+                    for listener in listeners.iter_mut().filter(|listener| listener.http2) {
+                        listener.place = listeners::http2_place(node, listener);
+                    }
+                }
                 // SAFETY: as above.
                 let locations = unsafe { self.locations(rest) };
                 Some(Server {

@@ -691,7 +691,7 @@ location /chat {
 
     CleartextH2Listener "cleartext-h2-listener", Load Error;
     title: "the listener speaks HTTP/2 without TLS and nothing else",
-    cause: "before nginx 1.25.1 a \"listen ... http2\" without ssl understands only HTTP/2 with prior knowledge, and WebSocket clients speak HTTP/1.1",
+    cause: "before nginx 1.25.1 a \"listen ... http2\" without ssl understands only HTTP/2 with prior knowledge, and WebSocket clients speak HTTP/1.1. A server that listens for HTTP/1.1 on another address is not meant",
     fix: "remove http2 from that listen",
     symptom: "every HTTP/1.1 client, WebSocket or not, is disconnected or gets garbage",
     example: "\
