@@ -17,6 +17,8 @@ my $PASS = 'proxy_pass http://127.0.0.1:8081;';
 my $POOL = "\nserver { listen 127.0.0.1:8080; location /ws/ { websocket_guard on; proxy_pass http://pool; } }";
 my $TLS  = 'ssl_certificate %%TESTDIR%%/site.crt; ssl_certificate_key %%TESTDIR%%/site.key;';
 my ($ONE, $TWO) = ('server 127.0.0.1:8081;', 'server 127.0.0.1:8081; server 127.0.0.1:8082;');
+# For nginx a name, and for the resolver of the system 127.0.0.1, without a name server.
+my $NAME = '0x7f000001';
 my $ZONE = 'limit_conn_zone $binary_remote_addr zone=clients:1m;';
 
 sub server { return "\nserver { listen 127.0.0.1:8080; @_ }" }
@@ -46,23 +48,25 @@ my @cases = (
     },
     'tls-sni-missing' => {
         wrong => {
-            'name'         => server('location /ws/ { websocket_guard on; proxy_pass https://localhost:%%PORT_8081%%; }'),
+            'name'         => server("location /ws/ { websocket_guard on; proxy_pass https://$NAME:%%PORT_8081%%; }"),
             'switched off' => 'proxy_ssl_server_name off; '
-                . server('location /ws/ { websocket_guard auto; proxy_pass https://localhost:%%PORT_8081%%/; }'),
-            'upstream'     => 'upstream pool { server localhost:%%PORT_8081%%; } ' . ($POOL =~ s/http:/https:/r),
+                . server("location /ws/ { websocket_guard auto; proxy_pass https://$NAME:%%PORT_8081%%/; }"),
+            'upstream'     => "upstream pool { server $NAME:%%PORT_8081%%; } " . ($POOL =~ s/http:/https:/r),
             'variable'     => 'resolver 127.0.0.1; '
                 . server('location /ws/ { websocket_guard on; proxy_pass https://app.test:%%PORT_8081%%$request_uri; }'),
         },
         right => {
             'switched on'  => 'proxy_ssl_server_name on; '
-                . server('location /ws/ { websocket_guard on; proxy_pass https://localhost:%%PORT_8081%%; }'),
+                . server("location /ws/ { websocket_guard on; proxy_pass https://$NAME:%%PORT_8081%%; }"),
             'address'      => server('location /ws/ { websocket_guard on; proxy_pass https://127.0.0.1:8081; }'),
             'upstream of addresses' => "upstream pool { $ONE } " . ($POOL =~ s/http:/https:/r),
-            'no TLS'       => server('location /ws/ { websocket_guard on; proxy_pass http://localhost:%%PORT_8081%%; }'),
+            'no TLS'       => server("location /ws/ { websocket_guard on; proxy_pass http://$NAME:%%PORT_8081%%; }"),
+            'this machine' => 'upstream pool { server localhost:%%PORT_8081%%; } ' . ($POOL =~ s/http:/https:/r)
+                . server('server_name b; location /ws/ { websocket_guard on; proxy_pass https://localhost:%%PORT_8081%%; }'),
         },
-        http => "server {\nlisten 127.0.0.1:8080;\nlocation /ws/ {\nwebsocket_guard on;\n"
-            . "proxy_pass https://localhost:%%PORT_8081%%; # here\n}\n}",
-        line => '[warn] websocket_guard: location "/ws/" does not tell its TLS backend "localhost" which name is wanted '
+        http => "upstream pool { server $NAME:%%PORT_8081%%; }\nserver {\nlisten 127.0.0.1:8080;\nlocation /ws/ {\nwebsocket_guard on;\n"
+            . "proxy_pass https://pool; # here\n}\n}",
+        line => '[warn] websocket_guard: location "/ws/" does not tell its TLS backend "0x7f000001" which name is wanted '
             . '(proxy_ssl_server_name is off); add "proxy_ssl_server_name on;", and proxy_ssl_name where the name differs from '
             . 'the one in proxy_pass [tls-sni-missing] in %s',
     },

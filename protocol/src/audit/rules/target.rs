@@ -100,6 +100,11 @@ pub fn variable_host<'a>(target: &Target<'a>) -> Option<&'a [u8]> {
     let (constant, variable) = authority.split_at(dollar);
     if authority.starts_with(b"unix:") {
         return Some(constant);
+    let name = host(name);
+    // Nobody tells the sites of this machine apart by that.
+    if name.eq_ignore_ascii_case(b"localhost") {
+        return None;
+    }
     }
     if host(constant).len() < constant.len() {
         // Only the port varies.
@@ -320,3 +325,7 @@ mod tests {
         }
     }
 }
+        assert!(lines(block)[0].contains("backend \"app.example.com\" which"));
+        for server in [&b"localhost:443"[..], b"LOCALHOST", b"[::1]:443"] {
+            assert!(names(&[to(Upstream { named_server: Some(server), ..POOL })]).is_empty());
+        }
