@@ -31,6 +31,10 @@ my @cases = (
             'of the client' => server('location /ws/ { websocket_guard auto; proxy_pass http://$arg_backend:8081; }'),
             'variable port' => server('location /ws/ { websocket_guard on; proxy_pass http://app.test:$server_port; }'),
             'variable URI' => server('location /ws/ { websocket_guard on; proxy_pass http://app.test$request_uri; }'),
+            'one of a map' => 'map $http_host $to { default 127.0.0.1:8081; b app.test; } '
+                . server('location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
+            'one of two'   => server('set $to 127.0.0.1; if ($arg_b) { set $to app.test; } '
+                . 'location /ws/ { websocket_guard on; proxy_pass http://$to:8081; }'),
         },
         right => {
             'resolver'     => 'resolver 127.0.0.1; '
@@ -40,6 +44,15 @@ my @cases = (
             'upstream'     => "upstream pool { $ONE } " . server('set $to pool; location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
             'mapped upstream' => "upstream a { $ONE } upstream b { $ONE } map \$cookie_v \$to { default a; b b; } "
                 . server('location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
+            'mapped addresses' => 'map $http_host $to { hostnames; default 127.0.0.1:8081; *.test 127.0.0.1:8082; ~^a unix:/a; } '
+                . server('location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
+            'split addresses' => 'split_clients $remote_addr $to { 50% 127.0.0.1:8081; * 127.0.0.1:8082; } '
+                . server('location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
+            'addresses by network' => 'geo $to { default 127.0.0.1:8081; 10.0.0.0/8 127.0.0.1:8082; } '
+                . server('location /ws/ { websocket_guard on; proxy_pass http://$to$request_uri; }'),
+            'address in the URI' => server('location ~ "^/ws/(?<ip>[\d.]+)/(\d{1,5})" { websocket_guard on; proxy_pass http://$ip:$2; }'),
+            'one of two addresses' => server('location /ws/ { websocket_guard on; set $to 127.0.0.1; if ($arg_b) { set $to 127.0.0.2; } '
+                . 'proxy_pass http://$to:8081; }'),
             'unmarked'     => server('location /ws/ { proxy_pass http://$arg_backend:8081; }'),
         },
         http => "server {\nlisten 127.0.0.1:8080;\nlocation /ws/ {\nwebsocket_guard on;\nproxy_pass http://\$arg_backend:8081; # here\n}\n}",
@@ -74,6 +87,8 @@ my @cases = (
         wrong => {
             'round robin'  => "upstream pool { $TWO } $POOL",
             'least_conn'   => "upstream pool { least_conn; $TWO keepalive 8; } $POOL",
+            'the target of an upgrade' => "upstream pool { $TWO } " . server("location /ws/ { websocket_guard on;
+                if (\$http_upgrade = websocket) { proxy_pass http://pool; } $PASS }"),
             'variable'     => "upstream pool { $TWO } " . server('set $to pool; location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
             'one of three is down' => "upstream pool { $TWO server 127.0.0.1:8083 down; } $POOL",
         },
@@ -81,6 +96,10 @@ my @cases = (
             'ip_hash'      => "upstream pool { ip_hash; $TWO } $POOL",
             'ip_hash, keepalive' => "upstream pool { ip_hash; $TWO keepalive 8; } $POOL",
             'hash'         => "upstream pool { hash \$remote_addr consistent; $TWO } $POOL",
+            'the target of plain requests' => "upstream pool { $TWO } " . server("location /ws/ { websocket_guard on;
+                if (\$http_upgrade = websocket) { $PASS } proxy_pass http://pool; }"),
+            'the same turned round' => "upstream pool { $TWO } " . server("location /ws/ { websocket_guard on;
+                if (\$http_upgrade = '') { proxy_pass http://pool; } $PASS }"),
             'a backup'     => "upstream pool { $ONE server 127.0.0.1:8082 backup; } $POOL",
             'one is down'  => "upstream pool { $ONE server 127.0.0.1:8082 down; } $POOL",
             'inherited auto' => "websocket_guard auto; upstream pool { $TWO } " . server('location / { proxy_pass http://pool; }'),
@@ -134,6 +153,7 @@ my @cases = (
         },
         right => {
             'TLS'          => "server { listen 127.0.0.1:8080 ssl http2; $TLS location /ws/ { websocket_guard on; $PASS } }",
+            'HTTP/1.1 beside it' => "server { listen 127.0.0.1:8080; listen 127.0.0.1:8082 http2; location /ws/ { websocket_guard auto; $PASS } }",
             'not guarded'  => "server { listen 127.0.0.1:8080 http2; location / { $PASS } } "
                 . "server { listen 127.0.0.1:8082; location /ws/ { websocket_guard on; $PASS } }",
         },
@@ -157,7 +177,6 @@ while (my ($finding, $case) = splice @cases, 0, 2) {
     for my $name (sort keys %{ $case->{right} }) {
         is(names($case->{right}{$name}), '', "not $finding: $name");
     }
-            'HTTP/1.1 beside it' => "server { listen 127.0.0.1:8080; listen 127.0.0.1:8082 http2; location /ws/ { websocket_guard auto; $PASS } }",
     my @lines = audit_lines($case->{http});
     my $place = $t->testdir . '/nginx-test.conf:' . conf_line($t, qr/# here/, 'nginx-test.conf');
     my $line  = $case->{line} =~ s/%PORT_(\d+)%/port($1)/ger =~ s/%s$/$place/r;

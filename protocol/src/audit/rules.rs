@@ -80,7 +80,8 @@ enum Rule {
     /// The same, and its list of headers is known.
     Headers(ProxiedRule),
     /// What an `if` block decides for itself: the target. Also asked about a block in a location that
-    /// proxies, all of which the other rules have seen there.
+    /// proxies, all of which the other rules have seen there; and not about a location whose target
+    /// no upgrade sees for such a block.
     Target(ProxiedRule),
 }
 
@@ -128,7 +129,9 @@ impl Rule {
         };
         match (self, proxied) {
             (Self::Marked(rule), _) if context.location.marked == Marked::Here => rule(context),
-            (Self::Target(rule), Some(proxied)) => rule(context, proxied),
+            (Self::Target(rule), Some(proxied)) if !context.location.diverts => {
+                rule(context, proxied)
+            }
             (Self::Proxied(rule), Some(proxied)) if !context.continues_a_proxy() => {
                 rule(context, proxied)
             }
@@ -175,11 +178,11 @@ pub struct SiteView<'s, 'a> {
     upstreams: OnceCell<HashMap<Vec<u8>, usize>>,
     /// The number of the server that has a location of that name; `None` if several have one.
     owners: OnceCell<HashMap<&'a [u8], Option<usize>>>,
+    /// How many servers have that name.
+    names: OnceCell<HashMap<&'a [u8], usize>>,
 }
 
 impl<'s, 'a> SiteView<'s, 'a> {
-    /// How many servers have that name.
-    names: OnceCell<HashMap<&'a [u8], usize>>,
     pub fn new(site: &'s Site<'a>) -> Self {
         Self { site, upstreams: OnceCell::new(), owners: OnceCell::new(), names: OnceCell::new() }
     }
@@ -209,9 +212,6 @@ impl<'s, 'a> SiteView<'s, 'a> {
         });
         owners.get(location) == Some(&None)
     }
-}
-
-/// A location, and all that a rule may want to know around it.
 
     /// Whether a server can be told by its name.
     fn is_only(&self, server: &[u8]) -> bool {
@@ -224,6 +224,9 @@ impl<'s, 'a> SiteView<'s, 'a> {
         });
         !server.is_empty() && names.get(server) == Some(&1)
     }
+}
+
+/// A location, and all that a rule may want to know around it.
 pub struct Context<'s, 'a> {
     pub view: &'s SiteView<'s, 'a>,
     pub server: &'s Server<'a>,
@@ -269,11 +272,11 @@ impl<'s, 'a> Context<'s, 'a> {
         if self.view.is_only(name) {
             return format!("{subject} of server \"{}\"", Quoted(name));
         }
+        // An included file may be in both the server for HTTP and the one for HTTPS.
+        format!("{subject} of the server in {}:{}", Quoted(place.file), place.line)
     }
 
     /// The guard sets what is not set in the location itself.
-        // An included file may be in both the server for HTTP and the one for HTTPS.
-        format!("{subject} of the server in {}:{}", Quoted(place.file), place.line)
     pub fn is_guarded(&self) -> bool {
         matches!(self.location.mode, Mode::Auto | Mode::On)
     }
@@ -284,6 +287,16 @@ impl<'s, 'a> Context<'s, 'a> {
             Some(upstream) => Some(upstream),
             None => self.view.upstream(target::variable_host(&proxied.target)?),
         }
+    }
+
+    /// That upstream, or those among which variables choose.
+    pub fn upstreams<'p>(
+        &'p self,
+        proxied: &'p Proxied<'a>,
+    ) -> impl Iterator<Item = &'s Upstream<'a>> + 'p {
+        let hosts = proxied.target.choices.iter().map(|url| target::host_of(url));
+        let chosen = hosts.filter_map(|host| self.view.upstream(host));
+        self.upstream(proxied).into_iter().chain(chosen)
     }
 
     /// The location around this one.

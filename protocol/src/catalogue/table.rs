@@ -347,7 +347,7 @@ location @app {
 
     RewriteLeavesLocation "rewrite-leaves-location", Load Warn;
     title: "a rewrite takes requests out of the marked location",
-    cause: "\"rewrite ... last\" searches for a location again, and the one that it finds may not be marked",
+    cause: "\"rewrite ... last\" searches for a location again, and the one that it finds may not be marked. A rewrite for single pages or for plain requests only is not meant, nor one into a location that passes an upgrade on",
     fix: "use \"break\" in place of \"last\", or mark the location that the new URI falls into",
     symptom: "as with missing-upgrade, for the rewritten URIs only",
     example: "\
@@ -391,7 +391,7 @@ server {
 
     RegexShadowed "regex-shadowed", Load Warn;
     title: "a regex location takes the requests of the marked prefix location",
-    cause: "nginx tries regex locations after it has found the longest prefix, and a match wins, unless the prefix is marked with ^~ or is exact",
+    cause: "nginx tries regex locations after it has found the longest prefix, and a match wins, unless the prefix is marked with ^~ or is exact. Of a prefix that ends with a slash, all that is below it is meant",
     fix: "write \"location ^~\" for the marked location",
     symptom: "the requests are answered as if the marked location did not exist, often with 404",
     example: "\
@@ -591,7 +591,7 @@ location /ws/ {
 
     ResolverMissing "resolver-missing", Load Warn;
     title: "proxy_pass has a variable host and there is no resolver",
-    cause: "a name that comes from a variable is resolved for each request, which needs the resolver directive, unless it names an upstream block",
+    cause: "a name that comes from a variable is resolved for each request, which needs the resolver directive, unless it names an upstream block. Where nothing says that the variable holds a name, the audit is silent",
     fix: "add a resolver, such as \"resolver 127.0.0.1;\"",
     symptom: "502, and \"no resolver defined to resolve\" in the error log",
     example: "\
