@@ -251,6 +251,7 @@ CONF
     ['who sets the guard to it means it' => <<'CONF'],
 HOST
 location /ws { websocket_guard on; websocket_guard_timeout 20s; PASS }
+location /beside { websocket_guard auto; websocket_guard_timeout 20s; proxy_read_timeout 10s; PASS }
 CONF
     ['that of another module, and another timeout' => <<'CONF'],
 uwsgi_read_timeout 5s;

@@ -64,7 +64,12 @@ impl<'a> Describer<'a> {
                 origin: filled_in("http_version"),
             }),
             read_timeout: Some(if guarded {
-                Setting { value: tunnel_read, origin: filled_in("read_timeout") }
+                // Beside a websocket_guard_timeout, proxy_read_timeout is for plain requests.
+                let origin = match conf.timeout {
+                    Some(_) => Origin::Guard,
+                    None => filled_in("read_timeout"),
+                };
+                Setting { value: tunnel_read, origin }
             } else {
                 Setting { value: upstream.read_timeout as u64, origin: origin("read_timeout") }
             }),
