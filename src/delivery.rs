@@ -8,9 +8,12 @@ use core::mem::zeroed;
 use core::ptr;
 
 use ngx::ffi::{
-    ngx_conf_t, ngx_cycle_t, ngx_log_error_core, ngx_log_t, ngx_process, ngx_test_config,
-    ngx_uint_t, ngx_use_stderr, NGX_LOG_WARN, NGX_PROCESS_SIGNALLER,
+    ngx_conf_t, ngx_cycle_t, ngx_log_error_core, ngx_log_t, ngx_process, ngx_syslog_peer_t,
+    ngx_syslog_writer, ngx_test_config, ngx_uint_t, ngx_use_stderr, NGX_LOG_WARN,
+    NGX_PROCESS_SIGNALLER,
 };
+
+use crate::request::bytes;
 
 /// A line that was written while the configuration was read.
 pub struct Line {
@@ -20,11 +23,12 @@ pub struct Line {
     written: Vec<Sink>,
 }
 
-/// What is behind a log: a file by its identity, however it is named, or something like syslog.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What is behind a log: a file by its identity, however it is named, a syslog server, or memory.
+#[derive(PartialEq, Eq)]
 enum Sink {
     File { device: u64, inode: u64 },
-    Writer,
+    Syslog { server: Vec<u8>, tag: Vec<u8>, facility: usize },
+    Memory(usize),
 }
 
 /// Whether this process reads the configuration to use or to test it, and not only to find the
@@ -93,8 +97,17 @@ unsafe fn logs<'a>(log: *const ngx_log_t) -> impl Iterator<Item = &'a ngx_log_t>
 }
 
 fn sink(log: &ngx_log_t) -> Option<Sink> {
-    if log.writer.is_some() {
-        return Some(Sink::Writer);
+    if let Some(writer) = log.writer {
+        if writer as usize != ngx_syslog_writer as *const () as usize {
+            return Some(Sink::Memory(log.wdata as usize));
+        }
+        // SAFETY: what that writer was given.
+        let peer = unsafe { log.wdata.cast::<ngx_syslog_peer_t>().as_ref() }?;
+        return Some(Sink::Syslog {
+            server: bytes(peer.server.name).to_vec(),
+            tag: bytes(peer.tag).to_vec(),
+            facility: peer.facility,
+        });
     }
     // SAFETY: a log without a writer has an open file.
     file(unsafe { log.file.as_ref() }?.fd)

@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi cache map /)->plan(37);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi cache map /)->plan(38);
 
 # ---- cache-on ------------------------------------------------------------------------------------
 
@@ -76,6 +76,20 @@ CONF
         line => '[warn] websocket_guard: location "/ws" may answer a handshake from its cache (uwsgi_cache); add '
             . '"websocket_guard auto;" to the location, or "uwsgi_cache_bypass $http_upgrade;" and '
             . '"uwsgi_no_cache $http_upgrade;"'],
+    ['a key of their own' => <<'CONF'],
+proxy_cache_path %%TESTDIR%%/cache keys_zone=all:1m;
+map $http_upgrade $kind { default 1; '' 0; }
+server {
+    listen 127.0.0.1:8080;
+    location /one { RECIPE proxy_cache all; proxy_cache_key $http_upgrade$host$request_uri; PASS }
+    location /two { RECIPE proxy_cache all; proxy_cache_key "$kind $host $request_uri"; PASS }
+    location /three {
+        RECIPE proxy_cache_key "$host $request_uri $http_accept";
+        proxy_cache all; #= cache-on
+        PASS
+    }
+}
+CONF
     ['upgrades go past it' => <<'CONF'],
 proxy_cache_path %%TESTDIR%%/cache keys_zone=all:1m;
 map $http_upgrade $upgrades { default 1; '' 0; }
@@ -237,6 +251,7 @@ CONF
     ['who sets the guard to it means it' => <<'CONF'],
 HOST
 location /ws { websocket_guard on; websocket_guard_timeout 20s; PASS }
+location /beside { websocket_guard auto; websocket_guard_timeout 20s; proxy_read_timeout 10s; PASS }
 CONF
     ['that of another module, and another timeout' => <<'CONF'],
 uwsgi_read_timeout 5s;

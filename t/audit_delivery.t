@@ -6,12 +6,13 @@
 use strict;
 use warnings;
 
+use IO::Socket::UNIX;
 use POSIX ();
 use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(127);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(132);
 
 # Two findings of each level, and what the info lines say of the two guarded locations.
 my $broken = <<'EOC';
@@ -187,6 +188,22 @@ for my $file ('start.log', '../same-file/start.log') {
     stop($nginx);
 }
 
+# Another syslog server is another log.
+{
+    my @syslog = map { IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $t->testdir . "/syslog$_") // die "syslog: $!" } 0, 1;
+    my $to    = sub { 'error_log syslog:server=unix:' . $t->testdir . "/syslog$_[0] warn;" };
+    my $nginx = instance('syslog', main => $to->(0), http => $broken);
+    start($nginx);
+    received($nginx, $syslog[0], $UP_TO{warn}, 'error_log syslog: once at the start');
+    hup($nginx, 'HUP');
+    received($nginx, $syslog[0], $UP_TO{warn}, 'error_log syslog: once at a reload');
+    configure($nginx, main => $to->(1), http => $broken);
+    hup($nginx, 'HUP');
+    received($nginx, $syslog[0], $UP_TO{warn}, 'reload into another syslog: once in the old one');
+    received($nginx, $syslog[1], $UP_TO{warn}, 'reload into another syslog: once in the new one');
+    stop($nginx);
+}
+
 # ---- a correct configuration ---------------------------------------------------------------------
 
 {
@@ -341,6 +358,18 @@ sub found {
     my ($nginx, $file, $expected, $name, %options) = @_;
     my @names = map { name_of($_) } lines($nginx, $file, qr/./, $options{since});
     is(join(' ', sort @names), join(' ', sort @$expected), $name);
+}
+
+# What has come to a syslog server since the last time.
+sub received {
+    my ($nginx, $socket, $expected, $name) = @_;
+    my $log = '';
+    $socket->blocking(0);
+    while (defined $socket->recv(my $message, 65536)) {
+        $log .= "$message\n" =~ s/^<\d+>.*?(?=\d{4}\/)//r;
+    }
+    $t->write_file("$nginx->{name}/received", $log);
+    found($nginx, 'received', $expected, $name);
 }
 
 # How often each location is named with each finding.

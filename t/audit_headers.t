@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(94);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(95);
 
 # ---- missing-upgrade -----------------------------------------------------------------------------
 
@@ -529,13 +529,13 @@ CONF
 
 audits($t, 'host-not-forwarded',
     q{[notice] websocket_guard: location "/ws" does not pass the client's Host on, the backend sees the upstream's }
-        . 'name; add "websocket_guard_forwarded on;", or "proxy_set_header Host $http_host;"',
+        . 'name; add "proxy_set_header Host $http_host;" to the location',
     ['a recipe by hand' => <<'CONF'],
 location /ws { #= host-not-forwarded
     HTTP11 UPGRADE CONNECTION PASS
 }
 CONF
-    ['nested, with a variable' => <<'CONF'],
+    ['nested, with a variable' => <<'CONF',
 location /app/ {
     HOST PASS
     location ~ ^/app/ws { #= host-not-forwarded
@@ -546,6 +546,8 @@ location /app/ {
     }
 }
 CONF
+        line => q{[notice] websocket_guard: location "^/app/ws" does not pass the client's Host on, the backend sees the }
+            . q{upstream's name; add "websocket_guard_forwarded on;", or "proxy_set_header Host $http_host;"}],
     ['in an included file, headers of the server' => <<'CONF',
 HTTP11 UPGRADE CONNECTION
 include ws.conf;

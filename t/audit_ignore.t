@@ -10,7 +10,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(27);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(29);
 
 # Both locations cut silent tunnels and do not pass Host on.
 sub conf {
@@ -165,6 +165,16 @@ my @of_servers = map { my $server = $_; [map { s/(location "\S+")/$1 of server "
 is_deeply([audit_lines(servers(('include locations.conf;') x 2))], [map {@$_} @of_servers], 'in two servers: said of each');
 is_deeply([audit_lines(servers('include locations.conf;', "websocket_guard_ignore no-proxy;\ninclude locations.conf;"))],
     [@{ $of_servers[0] }, $of_servers[1][0]], 'in two servers, one of which ignores a finding');
+
+# Neither does the name of the server, where two have the same, or none.
+for my $name ('s0', '""') {
+    my $conf = servers(('include locations.conf;') x 2) =~ s/server_name s\d;/server_name $name;/gr;
+    my @found = audit_lines($conf);
+    my @lines  = split /\n/, $t->read_file('nginx-test.conf');
+    my @opened = grep { $lines[$_ - 1] =~ /^server \{/ } 1 .. @lines;
+    is_deeply(\@found, [map { my $line = $_; map {s/(location "\S+")/$1 of the server in $dir\/nginx-test.conf:$line/r} @once } @opened],
+        "in two servers that are called $name");
+}
 
 is(join(', ', audit_lines(servers("location /around/ {\nproxy_pass http://127.0.0.1:8081;\nlocation /around/two/ {\n"
     . "websocket_guard on;\ninclude timeout.conf;\n}\n}"))) =~ s/.* in //r,

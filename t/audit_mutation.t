@@ -78,7 +78,7 @@ my @added = (
 # Survivors that are none of the audit's business.
 
 my %excused = (
-    'blue-green'  => { 'no affinity' => 'a cookie chooses the upstream' , 'max_conns' => 'a cookie chooses the upstream' },
+    'sharded-rooms' => { 'max_conns' => 'only plain requests go there' },
 );
 
 my $corpus = corpus('correct');
@@ -157,6 +157,8 @@ sub add_jobs {
                     $lines[$own] = '' if defined $pattern && $lines[$own] =~ $pattern;
                 }
                 $lines[$location] .= " $text";
+                # Not even a `location /` with the recipe helps those who are sent there.
+                $lines[0] .= ' location = /elsewhere { return 404; }' if $text =~ m!/elsewhere!;
                 $add->($change, $piece, \@lines, $location, $location);
             }
 
@@ -196,7 +198,7 @@ sub stands_alone {
     my ($mutant) = @_;
     my $piece = $mutant->{piece};
     return 1 if $piece->{kind} eq 'line';
-    return $piece->{kind} eq 'map' && !grep {/\Q$piece->{name}\E\b/}
+    return $piece->{kind} =~ /^(?:map|upstream)$/ && !grep {/\Q$piece->{name}\E\b/}
         map { @{ $_->{lines} } } grep { $_->{kind} eq 'server' } @{ $mutant->{was}{pieces} };
 }
 

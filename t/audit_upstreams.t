@@ -17,6 +17,8 @@ my $PASS = 'proxy_pass http://127.0.0.1:8081;';
 my $POOL = "\nserver { listen 127.0.0.1:8080; location /ws/ { websocket_guard on; proxy_pass http://pool; } }";
 my $TLS  = 'ssl_certificate %%TESTDIR%%/site.crt; ssl_certificate_key %%TESTDIR%%/site.key;';
 my ($ONE, $TWO) = ('server 127.0.0.1:8081;', 'server 127.0.0.1:8081; server 127.0.0.1:8082;');
+# For nginx a name, and for the resolver of the system 127.0.0.1, without a name server.
+my $NAME = '0x7f000001';
 my $ZONE = 'limit_conn_zone $binary_remote_addr zone=clients:1m;';
 
 sub server { return "\nserver { listen 127.0.0.1:8080; @_ }" }
@@ -29,6 +31,10 @@ my @cases = (
             'of the client' => server('location /ws/ { websocket_guard auto; proxy_pass http://$arg_backend:8081; }'),
             'variable port' => server('location /ws/ { websocket_guard on; proxy_pass http://app.test:$server_port; }'),
             'variable URI' => server('location /ws/ { websocket_guard on; proxy_pass http://app.test$request_uri; }'),
+            'one of a map' => 'map $http_host $to { default 127.0.0.1:8081; b app.test; } '
+                . server('location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
+            'one of two'   => server('set $to 127.0.0.1; if ($arg_b) { set $to app.test; } '
+                . 'location /ws/ { websocket_guard on; proxy_pass http://$to:8081; }'),
         },
         right => {
             'resolver'     => 'resolver 127.0.0.1; '
@@ -38,6 +44,15 @@ my @cases = (
             'upstream'     => "upstream pool { $ONE } " . server('set $to pool; location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
             'mapped upstream' => "upstream a { $ONE } upstream b { $ONE } map \$cookie_v \$to { default a; b b; } "
                 . server('location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
+            'mapped addresses' => 'map $http_host $to { hostnames; default 127.0.0.1:8081; *.test 127.0.0.1:8082; ~^a unix:/a; } '
+                . server('location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
+            'split addresses' => 'split_clients $remote_addr $to { 50% 127.0.0.1:8081; * 127.0.0.1:8082; } '
+                . server('location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
+            'addresses by network' => 'geo $to { default 127.0.0.1:8081; 10.0.0.0/8 127.0.0.1:8082; } '
+                . server('location /ws/ { websocket_guard on; proxy_pass http://$to$request_uri; }'),
+            'address in the URI' => server('location ~ "^/ws/(?<ip>[\d.]+)/(\d{1,5})" { websocket_guard on; proxy_pass http://$ip:$2; }'),
+            'one of two addresses' => server('location /ws/ { websocket_guard on; set $to 127.0.0.1; if ($arg_b) { set $to 127.0.0.2; } '
+                . 'proxy_pass http://$to:8081; }'),
             'unmarked'     => server('location /ws/ { proxy_pass http://$arg_backend:8081; }'),
         },
         http => "server {\nlisten 127.0.0.1:8080;\nlocation /ws/ {\nwebsocket_guard on;\nproxy_pass http://\$arg_backend:8081; # here\n}\n}",
@@ -46,23 +61,25 @@ my @cases = (
     },
     'tls-sni-missing' => {
         wrong => {
-            'name'         => server('location /ws/ { websocket_guard on; proxy_pass https://localhost:%%PORT_8081%%; }'),
+            'name'         => server("location /ws/ { websocket_guard on; proxy_pass https://$NAME:%%PORT_8081%%; }"),
             'switched off' => 'proxy_ssl_server_name off; '
-                . server('location /ws/ { websocket_guard auto; proxy_pass https://localhost:%%PORT_8081%%/; }'),
-            'upstream'     => 'upstream pool { server localhost:%%PORT_8081%%; } ' . ($POOL =~ s/http:/https:/r),
+                . server("location /ws/ { websocket_guard auto; proxy_pass https://$NAME:%%PORT_8081%%/; }"),
+            'upstream'     => "upstream pool { server $NAME:%%PORT_8081%%; } " . ($POOL =~ s/http:/https:/r),
             'variable'     => 'resolver 127.0.0.1; '
                 . server('location /ws/ { websocket_guard on; proxy_pass https://app.test:%%PORT_8081%%$request_uri; }'),
         },
         right => {
             'switched on'  => 'proxy_ssl_server_name on; '
-                . server('location /ws/ { websocket_guard on; proxy_pass https://localhost:%%PORT_8081%%; }'),
+                . server("location /ws/ { websocket_guard on; proxy_pass https://$NAME:%%PORT_8081%%; }"),
             'address'      => server('location /ws/ { websocket_guard on; proxy_pass https://127.0.0.1:8081; }'),
             'upstream of addresses' => "upstream pool { $ONE } " . ($POOL =~ s/http:/https:/r),
-            'no TLS'       => server('location /ws/ { websocket_guard on; proxy_pass http://localhost:%%PORT_8081%%; }'),
+            'no TLS'       => server("location /ws/ { websocket_guard on; proxy_pass http://$NAME:%%PORT_8081%%; }"),
+            'this machine' => 'upstream pool { server localhost:%%PORT_8081%%; } ' . ($POOL =~ s/http:/https:/r)
+                . server('server_name b; location /ws/ { websocket_guard on; proxy_pass https://localhost:%%PORT_8081%%; }'),
         },
-        http => "server {\nlisten 127.0.0.1:8080;\nlocation /ws/ {\nwebsocket_guard on;\n"
-            . "proxy_pass https://localhost:%%PORT_8081%%; # here\n}\n}",
-        line => '[warn] websocket_guard: location "/ws/" does not tell its TLS backend "localhost" which name is wanted '
+        http => "upstream pool { server $NAME:%%PORT_8081%%; }\nserver {\nlisten 127.0.0.1:8080;\nlocation /ws/ {\nwebsocket_guard on;\n"
+            . "proxy_pass https://pool; # here\n}\n}",
+        line => '[warn] websocket_guard: location "/ws/" does not tell its TLS backend "0x7f000001" which name is wanted '
             . '(proxy_ssl_server_name is off); add "proxy_ssl_server_name on;", and proxy_ssl_name where the name differs from '
             . 'the one in proxy_pass [tls-sni-missing] in %s',
     },
@@ -70,6 +87,8 @@ my @cases = (
         wrong => {
             'round robin'  => "upstream pool { $TWO } $POOL",
             'least_conn'   => "upstream pool { least_conn; $TWO keepalive 8; } $POOL",
+            'the target of an upgrade' => "upstream pool { $TWO } " . server("location /ws/ { websocket_guard on;
+                if (\$http_upgrade = websocket) { proxy_pass http://pool; } $PASS }"),
             'variable'     => "upstream pool { $TWO } " . server('set $to pool; location /ws/ { websocket_guard on; proxy_pass http://$to; }'),
             'one of three is down' => "upstream pool { $TWO server 127.0.0.1:8083 down; } $POOL",
         },
@@ -77,6 +96,10 @@ my @cases = (
             'ip_hash'      => "upstream pool { ip_hash; $TWO } $POOL",
             'ip_hash, keepalive' => "upstream pool { ip_hash; $TWO keepalive 8; } $POOL",
             'hash'         => "upstream pool { hash \$remote_addr consistent; $TWO } $POOL",
+            'the target of plain requests' => "upstream pool { $TWO } " . server("location /ws/ { websocket_guard on;
+                if (\$http_upgrade = websocket) { $PASS } proxy_pass http://pool; }"),
+            'the same turned round' => "upstream pool { $TWO } " . server("location /ws/ { websocket_guard on;
+                if (\$http_upgrade = '') { proxy_pass http://pool; } $PASS }"),
             'a backup'     => "upstream pool { $ONE server 127.0.0.1:8082 backup; } $POOL",
             'one is down'  => "upstream pool { $ONE server 127.0.0.1:8082 down; } $POOL",
             'inherited auto' => "websocket_guard auto; upstream pool { $TWO } " . server('location / { proxy_pass http://pool; }'),
@@ -123,17 +146,18 @@ my @cases = (
         before => '1.25.1',
         wrong => {
             'only listener' => "server { listen 127.0.0.1:8080 http2; location /ws/ { websocket_guard on; $PASS } }",
-            'the second'   => "server { listen 127.0.0.1:8080; listen 127.0.0.1:8082 http2; location /ws/ { websocket_guard auto; $PASS } }",
+            'each of two'  => "server { listen 127.0.0.1:8080 http2; listen 127.0.0.1:8082 http2; location /ws/ { websocket_guard auto; $PASS } }",
             'set by another server' => "server { listen 127.0.0.1:8080 http2; server_name a; }
                 server { listen 127.0.0.1:8080; server_name b; location /ws/ { websocket_guard on; $PASS } }",
             'once for two locations' => "server { listen 127.0.0.1:8080 http2; websocket_guard on; location / { $PASS } location /b/ { $PASS } }",
         },
         right => {
             'TLS'          => "server { listen 127.0.0.1:8080 ssl http2; $TLS location /ws/ { websocket_guard on; $PASS } }",
+            'HTTP/1.1 beside it' => "server { listen 127.0.0.1:8080; listen 127.0.0.1:8082 http2; location /ws/ { websocket_guard auto; $PASS } }",
             'not guarded'  => "server { listen 127.0.0.1:8080 http2; location / { $PASS } } "
                 . "server { listen 127.0.0.1:8082; location /ws/ { websocket_guard on; $PASS } }",
         },
-        http => "server { # here\nlisten 127.0.0.1:8080 http2;\nserver_name localhost;\nlocation /ws/ {\nwebsocket_guard on;\n$PASS\n}\n}",
+        http => "server {\nlisten 127.0.0.1:8080 http2; # here\nserver_name localhost;\nlocation /ws/ {\nwebsocket_guard on;\n$PASS\n}\n}",
         line => '[error] websocket_guard: server "localhost" speaks only HTTP/2 on "127.0.0.1:%PORT_8080%" (http2 without ssl), and WebSocket '
             . 'clients speak HTTP/1.1; remove http2 from that listen [cleartext-h2-listener] in %s',
     },

@@ -173,6 +173,9 @@ http {{
     text + "}\n"
 }
 
+/// Without it Debian's nginx writes what is only worth knowing to the terminal.
+const LOG: [&str; 2] = ["-e", "error.log"];
+
 async fn load(bench: &Bench, directory: &Path, file: &Path) -> Result<Load> {
     let mut command = pinned(bench.proxy_cpu, std::env::current_exe()?)?;
     command
@@ -181,7 +184,8 @@ async fn load(bench: &Bench, directory: &Path, file: &Path) -> Result<Load> {
         .args(["-t", "-q", "-p"])
         .arg(directory)
         .arg("-c")
-        .arg(file);
+        .arg(file)
+        .args(LOG);
     let output = output(command).await?;
     let mut numbers = output.split_whitespace().map(str::parse::<f64>);
     match (numbers.next(), numbers.next()) {
@@ -194,7 +198,7 @@ async fn instructions(bench: &Bench, directory: &Path, file: &Path) -> Result<f6
     let counts = directory.join("callgrind.out");
     let mut command = pinned(bench.proxy_cpu, "valgrind")?;
     callgrind::arguments(&mut command, &counts);
-    command.arg(&bench.nginx).args(["-t", "-q", "-p"]).arg(directory).arg("-c").arg(file);
+    command.arg(&bench.nginx).args(["-t", "-q", "-p"]).arg(directory).arg("-c").arg(file).args(LOG);
     output(command).await?;
     Ok(Count::read(&counts)?.total)
 }

@@ -258,8 +258,14 @@ mod tests {
                 "websocket_guard: location \"/\" of server \"two.example.com\"",
             ]
         );
-        let nameless = Server { name: b"", ..second };
-        assert!(lines_in(&site(&[first, nameless]))[2].contains(": location \"/\" has nothing"));
+        // An include in the servers for HTTP and for HTTPS, of one name or of none.
+        for name in [&b""[..], b"example.com"] {
+            let alike = Server { name, place: at(40), ..second };
+            let lines = lines_in(&site(&[Server { name, ..first }, alike]));
+            let beginning = "websocket_guard: location \"/\" of the server in nginx.conf:";
+            assert!(lines[0].starts_with(&format!("{beginning}2 has nothing")), "{lines:?}");
+            assert!(lines[2].starts_with(&format!("{beginning}40 has nothing")), "{lines:?}");
+        }
     }
 
     #[test]
@@ -397,6 +403,7 @@ mod tests {
                 text,
                 variable,
                 value,
+                choices: BYTES.get(..uri.map_or(0, |_| BYTES.len())).unwrap_or_default(),
                 tls,
                 uri,
                 upstream,
@@ -410,8 +417,11 @@ mod tests {
         let hidden = (any::<[bool; 2]>(), origin())
             .prop_map(|([upgrade, accept], origin)| Hidden { upgrade, accept, origin });
         let cache = prop::collection::vec(any_value(), 0..3);
-        let cache =
-            (cache, origin()).prop_map(|(bypass, origin)| Cache { origin, bypass: bypass.leak() });
+        let cache = (cache, origin()).prop_map(|(bypass, origin)| Cache {
+            origin,
+            keyed: false,
+            bypass: bypass.leak(),
+        });
         (
             (module, target(), headers(), headers(), any::<[bool; 2]>()),
             (setting(version), setting(any::<u64>()), setting(any::<bool>()), setting(bytes())),
@@ -461,18 +471,27 @@ mod tests {
             handled,
             place: None,
         });
+        let rewrites = prop::collection::vec((bytes(), bytes()), 0..3).prop_map(|rewrites| {
+            let rewrites = rewrites.into_iter();
+            let rewrites = rewrites.map(|(pattern, replacement)| Rewrite {
+                pattern,
+                replacement,
+                place: None,
+            });
+            &*rewrites.collect::<Vec<_>>().leak()
+        });
         let subrequest = (bytes(), origin()).prop_map(|(uri, origin)| {
             &*vec![Subrequest { directive: "mirror", uri, origin }].leak()
         });
         (
             (bytes(), kind, prop::option::of(0..6usize), mode, marked, content),
-            (prop::option::of(answer), prop::option::of(origin()), prop::option::of(bytes())),
+            (prop::option::of(answer), rewrites, prop::option::of(bytes())),
             (subrequest, setting(any::<u64>()), prop::option::of(origin()), any::<bool>()),
         )
             .prop_map(
                 |(
                     (name, kind, parent, mode, marked, content),
-                    (answer, rewrite_last, fallback),
+                    (answer, rewrites, fallback),
                     (subrequests, send_timeout, limit_conn, flag),
                 )| Location {
                     name,
@@ -483,12 +502,14 @@ mod tests {
                     marked,
                     content,
                     answer,
-                    rewrite_last,
+                    rewrites,
                     fallback: fallback.map(|name| Fallback { name, place: None }),
                     subrequests,
                     send_timeout,
                     limit_conn,
                     error_page: flag,
+                    error_targets: if flag { &BYTES } else { &[] },
+                    diverts: flag,
                     resolver: Some(flag),
                     ..Location::default()
                 },

@@ -68,6 +68,7 @@ use std::sync::Arc;
 use crate::audit::model::{Origin, Place};
 
 pub use blocks::Blocks;
+pub(crate) use variables::plain_regex;
 pub use variables::Variables;
 
 /// Opens the files of `include` directives.

@@ -8,7 +8,7 @@ mod processes;
 mod proxied;
 mod upstreams;
 
-use core::ptr;
+use core::{iter, ptr};
 use std::collections::HashMap;
 
 use ngx::ffi::{nginx_version, ngx_array_t, ngx_conf_t, ngx_http_core_loc_conf_t};
@@ -20,7 +20,7 @@ use typed_arena::Arena;
 use websocket_guard_protocol::audit::model::Pattern;
 use websocket_guard_protocol::audit::model::{
     Answer, Content, Fallback, Header, Listener, Location, LocationKind, Marked, Mode, Origin,
-    Place, ProxyModule, Server, Setting, Site, Subrequest, Upstream, Value,
+    Place, ProxyModule, Rewrite, Server, Setting, Site, Subrequest, Upstream, Value,
 };
 use websocket_guard_protocol::source::{Directive, Kind, Node, Tree, Variables};
 
@@ -74,6 +74,8 @@ struct Arenas<'a> {
     upstreams: Arena<Upstream<'a>>,
     listeners: Arena<Listener<'a>>,
     subrequests: Arena<Subrequest<'a>>,
+    rewrites: Arena<Rewrite<'a>>,
+    texts: Arena<&'a [u8]>,
     locations: Arena<Location<'a>>,
     #[cfg(ngx_feature = "pcre")]
     regexes: Arena<Regex>,
@@ -126,7 +128,13 @@ impl<'a> Describer<'a> {
                 let (own, rest) = levels.split_first()?;
                 // SAFETY: guaranteed by the caller.
                 let (server, conf) = unsafe { (own.server.as_ref()?, own.conf.as_ref()) };
-                let listeners = listeners.remove(&own.server).unwrap_or_default();
+                let mut listeners: Vec<Listener> =
+                    listeners.remove(&own.server).unwrap_or_default();
+                if let Some(node) = self.node(conf) {
+                    for listener in listeners.iter_mut().filter(|listener| listener.http2) {
+                        listener.place = listeners::http2_place(node, listener);
+                    }
+                }
                 // SAFETY: as above.
                 let locations = unsafe { self.locations(rest) };
                 Some(Server {
@@ -149,7 +157,7 @@ impl<'a> Describer<'a> {
             // SAFETY: guaranteed by the caller.
             let (conf, core) = unsafe { (level.conf.as_ref(), core(level)) };
             let node = self.node(conf);
-            if level.level == Level::Block && !node.is_some_and(is_proxying_if) {
+            if level.level == Level::Block && !node.is_some_and(|node| self.is_proxying_if(node)) {
                 if let Some(&around) = indexes.get(&level.parent) {
                     indexes.insert(ptr::from_ref(conf), around);
                 }
@@ -221,18 +229,48 @@ impl<'a> Describer<'a> {
         // SAFETY: null, or a resolver with an array of connections.
         location.resolver = unsafe { core.resolver.as_ref() }.map(|it| it.connections.nelts > 0);
         location.answer = first(b"return").and_then(|directive| answer(node, directive));
-        location.rewrite_last = rewrites(node)
-            .find(|directive| directive.args().next_back() == Some(b"last"))
-            .map(|directive| Origin::Here(Some(directive.place())));
+        location.rewrites = self.arenas.rewrites.alloc_extend(self.rewrites(node));
         location.fallback = first(b"try_files").and_then(|directive| {
             let name = directive.args().next_back().filter(|name| name.starts_with(b"@"))?;
             Some(Fallback { name, place: Some(directive.place()) })
         });
+        if !matches!(location.content, Content::Proxied(_)) {
+            let pages = node.inherited(b"error_page");
+            let targets = pages.into_iter().flat_map(|pages| pages.all());
+            location.error_targets =
+                self.arenas.texts.alloc_extend(targets.filter_map(|page| page.args().next_back()));
+        }
+        location.diverts = node
+            .blocks()
+            .any(|block| self.is_proxying_if(block) && self.variables.holds(block) == Some(true));
         location.subrequests = self.arenas.subrequests.alloc_extend(subrequests(node));
         location.limit_conn = node
             .inherited(b"limit_conn")
             .filter(|_| !is_on(node, b"limit_conn_dry_run"))
             .map(|directives| directives.origin());
+    }
+
+    /// An `if` block with a pass directive of its own, unless no upgrade comes into it.
+    fn is_proxying_if(&self, node: Node<'a>) -> bool {
+        let passes: [&[u8]; 3] = [b"proxy_pass", b"uwsgi_pass", b"scgi_pass"];
+        node.kind() == Kind::If
+            && passes.iter().any(|name| node.own(name).next().is_some())
+            && self.variables.holds(node) != Some(false)
+    }
+
+    /// The `rewrite ... last`s of a location, and of the `if` blocks in it that an upgrade may come into.
+    fn rewrites<'s>(&'s self, node: Node<'a>) -> impl Iterator<Item = Rewrite<'a>> + 's {
+        let blocks = node.blocks().filter(|block| {
+            block.kind() == Kind::If && self.variables.holds(*block) != Some(false)
+        });
+        let directives = iter::once(node).chain(blocks).flat_map(|node| node.own(b"rewrite"));
+        directives.filter(|it| it.args().next_back() == Some(b"last")).filter_map(|directive| {
+            Some(Rewrite {
+                pattern: directive.arg(0)?,
+                replacement: directive.arg(1)?,
+                place: Some(directive.place()),
+            })
+        })
     }
 
     /// # Safety
@@ -316,18 +354,6 @@ fn origin<'a>(node: Node<'a>, name: &[u8]) -> Origin<'a> {
 
 fn is_on(node: Node, name: &[u8]) -> bool {
     node.inherited(name).is_some_and(|found| found.last().arg(0) == Some(b"on"))
-}
-
-/// An `if` block with a pass directive of its own.
-fn is_proxying_if(node: Node) -> bool {
-    let passes: [&[u8]; 3] = [b"proxy_pass", b"uwsgi_pass", b"scgi_pass"];
-    node.kind() == Kind::If && passes.iter().any(|name| node.own(name).next().is_some())
-}
-
-/// The `rewrite`s of a location and of the `if` blocks in it.
-fn rewrites<'a>(node: Node<'a>) -> impl Iterator<Item = Directive<'a>> {
-    let blocks = node.blocks().filter(|block| block.kind() == Kind::If);
-    core::iter::once(node).chain(blocks).flat_map(|node| node.own(b"rewrite"))
 }
 
 /// The `return` of a location.

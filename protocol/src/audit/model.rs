@@ -181,11 +181,15 @@ pub struct Location<'a> {
     /// An unconditional `return` in it (none in an `if`): a `ngx_http_script_return_code` that is
     /// always reached.
     pub answer: Option<Answer<'a>>,
-    /// A `rewrite ... last` in it, or in an `if` of it. The rewrite module's codes are not
-    /// inherited, so it is always its own.
-    pub rewrite_last: Option<Origin<'a>>,
+    /// The `rewrite ... last`s in it, and in those of its `if` blocks that an upgrade may come into.
+    /// The rewrite module's codes are not inherited, so they are always its own.
+    pub rewrites: &'a [Rewrite<'a>],
     /// The last argument of `try_files` if that names a location (`@app`).
     pub fallback: Option<Fallback<'a>>,
+    /// Where the `error_page`s in force lead: names and URIs. Only needed where nothing proxies.
+    pub error_targets: &'a [&'a [u8]],
+    /// Whether an `if` in it that proxies takes every upgrade away from its own target.
+    pub diverts: bool,
     /// The merged `auth_request` and `mirror`s.
     pub subrequests: &'a [Subrequest<'a>],
     /// `clcf->send_timeout`, in milliseconds, merged.
@@ -349,6 +353,9 @@ pub struct Target<'a> {
     pub variable: bool,
     /// For a target with variables: what it becomes for an upgrade request, if that can be known.
     pub value: Option<&'a [u8]>,
+    /// Where it cannot: some of what it may become, as the values of a map, with variables in what is
+    /// not known. Need not be all.
+    pub choices: &'a [&'a [u8]],
     /// For one without: whether it is `https://` or `suwsgi://` (`uc->ssl`).
     pub tls: bool,
     /// For one without: the URI part, empty if there is none. `None` if it is not known.
@@ -432,6 +439,8 @@ impl<'a> Value<'a> {
 pub struct Cache<'a> {
     /// Where `proxy_cache` stands.
     pub origin: Origin<'a>,
+    /// Whether an upgrade may have a key of its own (`proxy_cache_key`).
+    pub keyed: bool,
     /// `proxy_cache_bypass` (`uc->cache_bypass`, an array of `ngx_http_complex_value_t`). The value
     /// of a cookie or an argument is known to be empty for an upgrade request: it does not
     /// depend on the upgrade.
@@ -457,6 +466,17 @@ pub struct Answer<'a> {
     /// Whether an `error_page` in force takes this status elsewhere: the idiom
     /// `error_page 418 = @websocket; return 418;`. Never for a `return` with a text or URL.
     pub handled: bool,
+    /// The directive, if it is known.
+    pub place: Option<Place<'a>>,
+}
+
+/// A `rewrite ... last`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rewrite<'a> {
+    /// The regular expression, as it was written.
+    pub pattern: &'a [u8],
+    /// The new URI, as it was written.
+    pub replacement: &'a [u8],
     /// The directive, if it is known.
     pub place: Option<Place<'a>>,
 }

@@ -8,31 +8,17 @@ use super::model::{Content, Location, LocationKind, Mode, Server};
 /// The structure of a server. Locations are named by their index.
 pub struct Outline<'s, 'a> {
     locations: &'s [Location<'a>],
-    nesting: Vec<Nesting>,
+    /// Whether something that stands in a location could carry a WebSocket.
+    nested_carry: Vec<bool>,
     /// Whether every location is marked, so that an internal redirect finds another marked one.
     pub all_marked: bool,
     /// The regex locations of each level, in their order.
     regexes: HashMap<Option<usize>, Vec<usize>>,
     index: OnceCell<Index<'a>>,
+    upgrading: OnceCell<Upgrading<'a>>,
     /// The location that serves each URI of a subrequest.
     subrequests: HashMap<&'a [u8], Option<usize>>,
     subrequest_targets: HashSet<usize>,
-}
-
-/// What stands in a location.
-#[derive(Clone, Copy, Default)]
-struct Nesting {
-    locations: bool,
-    /// One of them has nothing that could carry a WebSocket.
-    without: bool,
-    /// An `if` block proxies.
-    block: bool,
-}
-
-impl Nesting {
-    fn carries(self) -> bool {
-        self.block || (self.locations && !self.without)
-    }
 }
 
 impl<'s, 'a> Outline<'s, 'a> {
@@ -42,10 +28,11 @@ impl<'s, 'a> Outline<'s, 'a> {
             server.mode != Mode::Off && locations.iter().all(|location| location.mode != Mode::Off);
         let mut outline = Self {
             locations,
-            nesting: vec![Nesting::default(); locations.len()],
+            nested_carry: vec![false; locations.len()],
             all_marked,
             regexes: HashMap::new(),
             index: OnceCell::new(),
+            upgrading: OnceCell::new(),
             subrequests: HashMap::new(),
             subrequest_targets: HashSet::new(),
         };
@@ -54,17 +41,10 @@ impl<'s, 'a> Outline<'s, 'a> {
                 outline.regexes.entry(outline.parent(i)).or_default().push(i);
             }
         }
-        for (i, location) in locations.iter().enumerate().rev() {
+        for i in (0..locations.len()).rev() {
             let carries = outline.carries(i);
-            let Some(around) = outline.parent(i).and_then(|p| outline.nesting.get_mut(p)) else {
-                continue;
-            };
-            match location.kind {
-                LocationKind::If => around.block |= carries,
-                _ => {
-                    around.locations = true;
-                    around.without |= !carries;
-                }
+            if let Some(around) = outline.parent(i).and_then(|p| outline.nested_carry.get_mut(p)) {
+                *around |= carries;
             }
         }
         let mut subrequests = HashMap::new();
@@ -86,8 +66,8 @@ impl<'s, 'a> Outline<'s, 'a> {
         self.get(index)?.parent.filter(|parent| *parent < index)
     }
 
-    /// Whether the requests of a location, or those of all locations nested in it, can come to
-    /// something that could carry a WebSocket.
+    /// Whether a request of a location, or of one nested in it, can come to something that could carry
+    /// a WebSocket.
     pub fn carries(&self, index: usize) -> bool {
         let itself = self.get(index).is_some_and(|location| {
             location.answer.map_or(true, |answer| answer.handled)
@@ -98,7 +78,7 @@ impl<'s, 'a> Outline<'s, 'a> {
 
     /// The same of what is nested in it.
     pub fn nested_carry(&self, index: usize) -> bool {
-        self.nesting.get(index).is_some_and(|nesting| nesting.carries())
+        self.nested_carry.get(index).copied().unwrap_or_default()
     }
 
     /// The location that serves a subrequest of one of the locations.
@@ -116,20 +96,45 @@ impl<'s, 'a> Outline<'s, 'a> {
         self.index().named.get(name).copied()
     }
 
+    /// The location that a request comes to which is sent to a name or URI.
+    pub fn target(&self, name: &[u8]) -> Option<usize> {
+        match name.first() {
+            Some(b'@') => self.named(name),
+            Some(b'/') => self.serving(name),
+            _ => None,
+        }
+    }
+
+    /// Whether a location that can upgrade may serve a URI which begins like this, other than
+    /// `except`.
+    pub fn upgrades_below(&self, prefix: &[u8], except: usize, can_upgrade: IsTrue) -> bool {
+        let index = self.upgrading.get_or_init(|| Upgrading::new(self.locations, can_upgrade));
+        let from = index.by_name.partition_point(|(name, _)| *name < prefix);
+        let below = index.by_name.get(from..).unwrap_or_default().iter();
+        let mut below = below.take_while(|(name, _)| name.starts_with(prefix)).map(|(_, i)| i);
+        index.regexes.iter().any(|i| *i != except) || below.any(|i| *i != except)
+    }
+
     /// The location that serves a URI (`ngx_http_core_find_location`).
     fn serving(&self, uri: &[u8]) -> Option<usize> {
         self.find(None, uri).map(Found::index)
     }
 
-    /// The regex location that takes requests for the name of this prefix location.
+    /// The regex location that takes the requests of this prefix location: those for its name, and if
+    /// that ends with a slash, those for what is below it too. A `location ~ ^/$` takes but one page
+    /// from `location /`.
     pub fn shadow(&self, index: usize) -> Option<usize> {
-        let uri = self.get(index)?.name;
+        let name = self.get(index)?.name;
+        let mut uris = vec![name.to_vec()];
+        if name.ends_with(b"/") {
+            uris.extend([&b"x"[..], b"x/x"].map(|rest| [name, rest].concat()));
+        }
         let mut inner = index;
         loop {
             let level = self.parent(inner);
             match self.get(inner)?.kind {
                 LocationKind::Prefix => {
-                    if let Some(regex) = self.matching_regex(level, uri) {
+                    if let Some(regex) = self.matching_regex(level, &uris) {
                         return Some(regex);
                     }
                 }
@@ -156,7 +161,7 @@ impl<'s, 'a> Outline<'s, 'a> {
         }
         let regexes = match prefix.and_then(|prefix| self.get(prefix)) {
             Some(Location { kind: LocationKind::PrefixNoRegex, .. }) => None,
-            _ => self.matching_regex(level, uri),
+            _ => self.matching_regex(level, &[uri]),
         };
         if let Some(regex) = regexes {
             let innermost = self.find(Some(regex), uri).map_or(regex, Found::index);
@@ -165,10 +170,13 @@ impl<'s, 'a> Outline<'s, 'a> {
         nested.or(prefix.map(Found::Longest))
     }
 
-    fn matching_regex(&self, level: Option<usize>, uri: &[u8]) -> Option<usize> {
+    /// The first regex location of a level that matches all of these.
+    fn matching_regex(&self, level: Option<usize>, uris: &[impl AsRef<[u8]>]) -> Option<usize> {
         let regexes = self.regexes.get(&level)?;
         regexes.iter().copied().find(|&i| match self.get(i) {
-            Some(Location { kind: LocationKind::Regex(pattern), .. }) => pattern.matches(uri),
+            Some(Location { kind: LocationKind::Regex(pattern), .. }) => {
+                uris.iter().all(|uri| pattern.matches(uri.as_ref()))
+            }
             _ => false,
         })
     }
@@ -203,6 +211,32 @@ struct Index<'a> {
     exact: HashMap<(Option<usize>, &'a [u8]), usize>,
     prefix: HashMap<(Option<usize>, &'a [u8]), usize>,
     named: HashMap<&'a [u8], usize>,
+}
+
+type IsTrue = fn(&Location) -> bool;
+
+/// The locations that can upgrade and that a URI may lead to.
+struct Upgrading<'a> {
+    by_name: Vec<(&'a [u8], usize)>,
+    regexes: Vec<usize>,
+}
+
+impl<'a> Upgrading<'a> {
+    fn new(locations: &[Location<'a>], can_upgrade: IsTrue) -> Self {
+        let mut upgrading = Self { by_name: Vec::new(), regexes: Vec::new() };
+        for (i, location) in locations.iter().enumerate() {
+            match location.kind {
+                _ if !can_upgrade(location) => {}
+                LocationKind::Prefix | LocationKind::PrefixNoRegex | LocationKind::Exact => {
+                    upgrading.by_name.push((location.name, i));
+                }
+                LocationKind::Regex(_) => upgrading.regexes.push(i),
+                LocationKind::Named | LocationKind::If => {}
+            }
+        }
+        upgrading.by_name.sort_unstable();
+        upgrading
+    }
 }
 
 enum Found {

@@ -80,7 +80,8 @@ enum Rule {
     /// The same, and its list of headers is known.
     Headers(ProxiedRule),
     /// What an `if` block decides for itself: the target. Also asked about a block in a location that
-    /// proxies, all of which the other rules have seen there.
+    /// proxies, all of which the other rules have seen there; and not about a location whose target
+    /// no upgrade sees for such a block.
     Target(ProxiedRule),
 }
 
@@ -128,7 +129,9 @@ impl Rule {
         };
         match (self, proxied) {
             (Self::Marked(rule), _) if context.location.marked == Marked::Here => rule(context),
-            (Self::Target(rule), Some(proxied)) => rule(context, proxied),
+            (Self::Target(rule), Some(proxied)) if !context.location.diverts => {
+                rule(context, proxied)
+            }
             (Self::Proxied(rule), Some(proxied)) if !context.continues_a_proxy() => {
                 rule(context, proxied)
             }
@@ -175,11 +178,13 @@ pub struct SiteView<'s, 'a> {
     upstreams: OnceCell<HashMap<Vec<u8>, usize>>,
     /// The number of the server that has a location of that name; `None` if several have one.
     owners: OnceCell<HashMap<&'a [u8], Option<usize>>>,
+    /// How many servers have that name.
+    names: OnceCell<HashMap<&'a [u8], usize>>,
 }
 
 impl<'s, 'a> SiteView<'s, 'a> {
     pub fn new(site: &'s Site<'a>) -> Self {
-        Self { site, upstreams: OnceCell::new(), owners: OnceCell::new() }
+        Self { site, upstreams: OnceCell::new(), owners: OnceCell::new(), names: OnceCell::new() }
     }
 
     /// The upstream of that name.
@@ -206,6 +211,18 @@ impl<'s, 'a> SiteView<'s, 'a> {
             owners
         });
         owners.get(location) == Some(&None)
+    }
+
+    /// Whether a server can be told by its name.
+    fn is_only(&self, server: &[u8]) -> bool {
+        let names = self.names.get_or_init(|| {
+            let mut names: HashMap<&[u8], usize> = HashMap::new();
+            for server in self.site.servers {
+                *names.entry(server.name).or_default() += 1;
+            }
+            names
+        });
+        !server.is_empty() && names.get(server) == Some(&1)
     }
 }
 
@@ -247,13 +264,16 @@ impl<'s, 'a> Context<'s, 'a> {
             LocationKind::If => "\"if\" in ",
             _ => "",
         };
-        match self.server.name {
-            b"" => format!("{block}location \"{name}\""),
-            server if self.view.is_ambiguous(self.location.name) => {
-                format!("{block}location \"{name}\" of server \"{}\"", Quoted(server))
-            }
-            _ => format!("{block}location \"{name}\""),
+        let subject = format!("{block}location \"{name}\"");
+        if !self.view.is_ambiguous(self.location.name) {
+            return subject;
         }
+        let Server { name, place, .. } = *self.server;
+        if self.view.is_only(name) {
+            return format!("{subject} of server \"{}\"", Quoted(name));
+        }
+        // An included file may be in both the server for HTTP and the one for HTTPS.
+        format!("{subject} of the server in {}:{}", Quoted(place.file), place.line)
     }
 
     /// The guard sets what is not set in the location itself.
@@ -267,6 +287,16 @@ impl<'s, 'a> Context<'s, 'a> {
             Some(upstream) => Some(upstream),
             None => self.view.upstream(target::variable_host(&proxied.target)?),
         }
+    }
+
+    /// That upstream, or those among which variables choose.
+    pub fn upstreams<'p>(
+        &'p self,
+        proxied: &'p Proxied<'a>,
+    ) -> impl Iterator<Item = &'s Upstream<'a>> + 'p {
+        let hosts = proxied.target.choices.iter().map(|url| target::host_of(url));
+        let chosen = hosts.filter_map(|host| self.view.upstream(host));
+        self.upstream(proxied).into_iter().chain(chosen)
     }
 
     /// The location around this one.

@@ -347,7 +347,7 @@ location @app {
 
     RewriteLeavesLocation "rewrite-leaves-location", Load Warn;
     title: "a rewrite takes requests out of the marked location",
-    cause: "\"rewrite ... last\" searches for a location again, and the one that it finds may not be marked",
+    cause: "\"rewrite ... last\" searches for a location again, and the one that it finds may not be marked. A rewrite for single pages or for plain requests only is not meant, nor one into a location that passes an upgrade on",
     fix: "use \"break\" in place of \"last\", or mark the location that the new URI falls into",
     symptom: "as with missing-upgrade, for the rewritten URIs only",
     example: "\
@@ -391,7 +391,7 @@ server {
 
     RegexShadowed "regex-shadowed", Load Warn;
     title: "a regex location takes the requests of the marked prefix location",
-    cause: "nginx tries regex locations after it has found the longest prefix, and a match wins, unless the prefix is marked with ^~ or is exact",
+    cause: "nginx tries regex locations after it has found the longest prefix, and a match wins, unless the prefix is marked with ^~ or is exact. Of a prefix that ends with a slash, all that is below it is meant",
     fix: "write \"location ^~\" for the marked location",
     symptom: "the requests are answered as if the marked location did not exist, often with 404",
     example: "\
@@ -591,7 +591,7 @@ location /ws/ {
 
     ResolverMissing "resolver-missing", Load Warn;
     title: "proxy_pass has a variable host and there is no resolver",
-    cause: "a name that comes from a variable is resolved for each request, which needs the resolver directive, unless it names an upstream block",
+    cause: "a name that comes from a variable is resolved for each request, which needs the resolver directive, unless it names an upstream block. Where nothing says that the variable holds a name, the audit is silent",
     fix: "add a resolver, such as \"resolver 127.0.0.1;\"",
     symptom: "502, and \"no resolver defined to resolve\" in the error log",
     example: "\
@@ -691,7 +691,7 @@ location /chat {
 
     CleartextH2Listener "cleartext-h2-listener", Load Error;
     title: "the listener speaks HTTP/2 without TLS and nothing else",
-    cause: "before nginx 1.25.1 a \"listen ... http2\" without ssl understands only HTTP/2 with prior knowledge, and WebSocket clients speak HTTP/1.1",
+    cause: "before nginx 1.25.1 a \"listen ... http2\" without ssl understands only HTTP/2 with prior knowledge, and WebSocket clients speak HTTP/1.1. A server that listens for HTTP/1.1 on another address is not meant",
     fix: "remove http2 from that listen",
     symptom: "every HTTP/1.1 client, WebSocket or not, is disconnected or gets garbage",
     example: "\

@@ -108,6 +108,9 @@ const MAX_STEPS: u32 = 64;
 /// The length of a value from which on no more is known than that it is not empty.
 const MAX_LEN: usize = 4096;
 
+/// How many values of one variable are looked at.
+const MAX_OPTIONS: usize = 32;
+
 /// Where a text is evaluated.
 #[derive(Clone, Copy)]
 struct Scope<'a, 's> {
@@ -159,6 +162,125 @@ impl<'a> Variables<'a> {
         } else {
             None
         }
+    }
+
+    /// Where [`evaluate`](Self::evaluate) says nothing: some of what `text` may become, up to the first
+    /// part that is not known, by the values of a `map` of which each may be taken, or by each of
+    /// several `set`s. One of these that is not known is as it was written, with its variables.
+    pub fn choices(&self, text: &[u8], node: Node<'a>) -> Vec<Vec<u8>> {
+        let request = Request { only_upgrade: true, bare: false };
+        let steps = Cell::new(0);
+        let scope = Scope { request, node: Some(node), before: u32::MAX, steps: &steps };
+        let mut choices = vec![Vec::new()];
+        let mut several = false;
+        for part in Parts(text) {
+            let value = match part {
+                Part::Text(text) => Value::Known(Cow::Borrowed(text)),
+                Part::Variable(name) => self.variable(name, scope),
+                Part::Invalid => break,
+            };
+            match (value, part) {
+                (Value::Known(value), _) => {
+                    choices.iter_mut().for_each(|choice| choice.extend_from_slice(&value));
+                }
+                (_, Part::Variable(name)) if !several => {
+                    let options = self.options(name, scope);
+                    let start = choices.pop().unwrap_or_default();
+                    choices = options.iter().map(|option| [&start, &**option].concat()).collect();
+                    several = true;
+                }
+                _ => break,
+            }
+        }
+        choices.retain(|_| several);
+        choices
+    }
+
+    /// Some of the values that a variable may have.
+    fn options(&self, name: &[u8], scope: Scope<'a, '_>) -> Vec<Vec<u8>> {
+        let texts: Vec<&'a [u8]> = match self.defined.get(name) {
+            Some(_) if !self.complete => return Vec::new(),
+            Some(Defined { map: Some(map), sets, otherwise: false })
+                if sets.is_empty()
+                    && !matches!(self.expand(map.source, scope), Value::Known(_)) =>
+            {
+                let values = map.node.children().filter_map(|directive| directive.arg(0));
+                values.take(MAX_OPTIONS).collect()
+            }
+            Some(Defined { map: None, sets, otherwise: false }) if !self.scripted => {
+                let reached = sets.iter().filter(|set| may_reach(set, scope.node));
+                reached.filter_map(|set| set.arg(1)).take(MAX_OPTIONS).collect()
+            }
+            _ => return Vec::new(),
+        };
+        let value = |text: &'a [u8]| match self.expand(text, Scope { node: None, ..scope }) {
+            Value::Known(value) => value.into_owned(),
+            _ => text.to_vec(),
+        };
+        texts.into_iter().map(value).collect()
+    }
+
+    /// Whether the condition of an `if` holds for an upgrade. `None` if that cannot be known.
+    pub fn holds(&self, block: Node<'a>) -> Option<bool> {
+        let directive = block.directive();
+        let mut words: Vec<&'a [u8]> = directive.args().collect();
+        // `($a`, `=`, `b)`: the brackets may be words of their own (`ngx_http_rewrite_if_condition`).
+        if let Some(first) = words.first_mut() {
+            *first = first.strip_prefix(b"(")?;
+        }
+        if let Some(last) = words.last_mut() {
+            *last = last.strip_suffix(b")")?;
+        }
+        let opens = usize::from(words.first().is_some_and(|word| word.is_empty()));
+        let closes = usize::from(words.last().is_some_and(|word| word.is_empty()));
+        let words = words.get(opens..words.len().checked_sub(closes)?)?;
+        let variable = words.first()?;
+        let name = variable.strip_prefix(b"$")?;
+        let steps = Cell::new(0);
+        let outcomes = [true, false].map(|only_upgrade| {
+            let request = Request { only_upgrade, bare: false };
+            let node = Some(block.parent()?);
+            let scope = Scope { request, node, before: directive.index, steps: &steps };
+            let value = self.variable(name, scope);
+            let known = match &value {
+                Value::Known(text) => Some(&**text),
+                _ => None,
+            };
+            match *words {
+                [_] => value.is_set(),
+                [_, b"=", text] if !text.contains(&b'$') => Some(known? == text),
+                [_, b"!=", text] if !text.contains(&b'$') => Some(known? != text),
+                [_, operator, pattern] => {
+                    let (negated, caseless) = match operator {
+                        b"~" => (false, false),
+                        b"~*" => (false, true),
+                        b"!~" => (true, false),
+                        b"!~*" => (true, true),
+                        _ => return None,
+                    };
+                    Some(compile(pattern, caseless)?.is_match(known?) != negated)
+                }
+                _ => None,
+            }
+        });
+        match outcomes {
+            [only, other] if only == other => only,
+            _ => None,
+        }
+    }
+
+    /// Whether `text` may be another one for an upgrade than for a plain request.
+    pub fn may_tell_upgrades(&self, text: &[u8]) -> bool {
+        const OF_AN_UPGRADE: [&[u8]; 4] =
+            [b"http_upgrade", b"http_connection", b"http_sec_websocket_", b"websocket_guard"];
+        Parts(text).any(|part| match part {
+            Part::Text(_) => false,
+            Part::Variable(name) => {
+                self.defined.contains_key(name)
+                    || OF_AN_UPGRADE.iter().any(|start| name.starts_with(start))
+            }
+            Part::Invalid => true,
+        })
     }
 
     fn for_requests<'t>(&self, text: &'t [u8], node: Node<'a>, bare: bool) -> [Value<'t>; 2] {
@@ -347,6 +469,16 @@ impl<'a> Variables<'a> {
     }
 }
 
+/// Whether a `set` stands in the location, in its server, or in an `if` of one of these.
+fn may_reach(set: &Directive<'_>, node: Option<Node<'_>>) -> bool {
+    let Some(node) = node else { return false };
+    let at = set.parent();
+    let level = if at.kind() == Kind::If { at.parent().unwrap_or(at) } else { at };
+    let mut around = std::iter::once(node).chain(node.ancestors());
+    let location = around.find(|node| matches!(node.kind(), Kind::Location | Kind::Server));
+    Some(level) == location || around.any(|node| node.kind() == Kind::Server && node == level)
+}
+
 /// Those of `directives`, which are in order, that stand somewhere in `node`.
 fn within<'s, 'a>(directives: &'s [Directive<'a>], node: Node<'a>) -> &'s [Directive<'a>] {
     let range = node.range();
@@ -389,6 +521,7 @@ fn is_name(byte: u8) -> bool {
 /// The parts of a text with variables, as nginx's `ngx_http_script_compile` takes it apart.
 struct Parts<'t>(&'t [u8]);
 
+#[derive(Clone, Copy)]
 enum Part<'t> {
     Text(&'t [u8]),
     Variable(&'t [u8]),
@@ -536,7 +669,12 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// A regular expression, if the regex crate takes it for the same as PCRE.
+/// A case-sensitive regular expression, if the regex crate takes it for the same as PCRE.
+pub(crate) fn plain_regex(pattern: &[u8]) -> Option<Regex> {
+    compile(pattern, false)
+}
+
+/// The same, of either kind.
 fn compile(pattern: &[u8], caseless: bool) -> Option<Regex> {
     let pattern = std::str::from_utf8(pattern).ok().filter(|pattern| is_common(pattern))?;
     RegexBuilder::new(pattern)
@@ -607,6 +745,115 @@ mod tests {
         let node = locations.find(|node| node.directive().arg(0) == Some(b"/")).unwrap();
         let value = Variables::new(&tree).evaluate(text.as_bytes(), node).map(Cow::into_owned);
         value.map(|value| String::from_utf8(value).unwrap())
+    }
+
+    /// The same for what it may become, in the order of the text.
+    fn choices(http: &str, location: &str, text: &str) -> Vec<String> {
+        let tree = parse(&format!(
+            "http {{ {http} server {{ set $s s; location / {{ {location} }} location /b {{ set $a no; \
+             }} }} server {{ set $a other; }} }}"
+        ));
+        let node = find(&tree, &["http", "server", "location /"]);
+        let choices = Variables::new(&tree).choices(text.as_bytes(), node);
+        choices.into_iter().map(|choice| String::from_utf8(choice).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_it_may_be() {
+        let map = "map $host $m { hostnames; default a:1; x b:$http_x; *.y c; ~z d; }";
+        let values = ["a:1", "b:$http_x", "c", "d"];
+        assert_eq!(choices(map, "", "$m"), values);
+        assert_eq!(
+            choices(map, "", "http://$m:80$uri/x"),
+            values.map(|value| format!("http://{value}:80"))
+        );
+        let twice = "set $a 1; if ($http_x) { set $a 2; } if ($arg_x) { set $a $uri; }";
+        assert_eq!(choices("", twice, "$a.x"), ["1.x", "2.x", "$uri.x"]);
+        assert_eq!(choices("", "if ($http_x) { set $s t; }", "$s"), ["s", "t"]);
+
+        for (http, location, text) in [
+            ("", "", "constant"),
+            ("", "", "$http_x"),
+            ("", "", "$http_x$s"),
+            (map, "", "$uri$m"),
+            ("map $http_upgrade $m { default a; ~(?x)y b; }", "", "$m"),
+            ("map $host $m { default a; } geo $m { default b; }", "", "$m"),
+            ("map $host $m { default a; } split_clients $host $m { * b; }", "", "$m"),
+            ("js_import x;", twice, "$a"),
+        ] {
+            let choices = choices(http, location, text);
+            assert_eq!(choices, [] as [&str; 0], "{http} {location} {text}");
+        }
+        let long: String = (0..1000).map(|i| format!("h{i} v{i};")).collect();
+        assert_eq!(choices(&format!("map $host $m {{ {long} }}"), "", "$m").len(), MAX_OPTIONS);
+    }
+
+    #[test]
+    fn conditions_of_if() {
+        let holds = |condition: &str| {
+            let tree = parse(&format!(
+                "http {{ map $http_upgrade $ws {{ default 1; '' 0; }} server {{ location / {{
+                 set $a b; if ({condition}) {{ }} }} }} }}"
+            ));
+            Variables::new(&tree).holds(find(&tree, &["http", "server", "location", "if"]))
+        };
+        for condition in [
+            "$http_upgrade",
+            " $http_upgrade ",
+            "$http_upgrade = websocket",
+            "$http_upgrade = \"websocket\"",
+            "$http_upgrade != ''",
+            "$http_upgrade ~* ^WebSocket$",
+            "$http_upgrade !~ h2c",
+            "$http_sec_websocket_key",
+            "$http_connection ~* upgrade",
+            "$request_method = GET",
+            "$ws",
+            "$a = b",
+        ] {
+            assert_eq!(holds(condition), Some(true), "{condition}");
+        }
+        for condition in [
+            "$http_upgrade = ''",
+            "$http_upgrade = \"\" ",
+            "$http_upgrade != websocket",
+            "$http_upgrade !~* websocket",
+            "$request_method != GET",
+            "$request_method ~ ^(?:POST|PUT)$",
+            "$ws = 0",
+        ] {
+            assert_eq!(holds(condition), Some(false), "{condition}");
+        }
+        for condition in [
+            "$http_x",
+            "$cookie_x = y",
+            "$arg_x ~ y",
+            "$http_upgrade = $http_x",
+            "$http_upgrade ~ (?x)websocket",
+            // One client sends more than `Upgrade` in it.
+            "$http_connection = Upgrade",
+            "-f $request_filename",
+            "!-e $request_filename",
+            "",
+            "$",
+            "$http_upgrade =",
+            "$http_upgrade == websocket",
+            "$http_upgrade = a b",
+        ] {
+            assert_eq!(holds(condition), None, "{condition}");
+        }
+    }
+
+    #[test]
+    fn what_may_tell_upgrades() {
+        let tree = parse("http { map $http_upgrade $ws { default 1; } server { set $a b; } }");
+        let variables = Variables::new(&tree);
+        for text in ["$uri$http_upgrade", "${http_connection}", "$ws", "$scheme-$a", "${"] {
+            assert!(variables.may_tell_upgrades(text.as_bytes()), "{text}");
+        }
+        for text in ["", "upgrade", "$scheme$proxy_host$request_uri", "$http_x$cookie_y"] {
+            assert!(!variables.may_tell_upgrades(text.as_bytes()), "{text}");
+        }
     }
 
     fn map(map: &str) -> Option<String> {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use ngx::ffi::{ngx_conf_t, ngx_http_conf_addr_t, ngx_http_conf_port_t, ngx_http_core_srv_conf_t};
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
-use websocket_guard_protocol::audit::model::Listener;
+use websocket_guard_protocol::audit::model::{Listener, Place};
+use websocket_guard_protocol::source::Node;
 
 use crate::nginx::elements;
 use crate::request::bytes;
@@ -34,6 +35,26 @@ pub fn by_server(
         }
     }
     listeners
+}
+
+/// The `listen ... http2` of a server for one of its sockets; `None` if that is not the only one that
+/// can be meant, or stands in another server.
+pub fn http2_place<'a>(server: Node<'a>, listener: &Listener) -> Option<Place<'a>> {
+    let mut found = server.own(b"listen").filter(|directive| {
+        directive.args().any(|arg| arg == b"http2")
+            && directive.arg(0).is_some_and(|address| is_address_of(address, listener))
+    });
+    let place = found.next()?.place();
+    found.next().is_none().then_some(place)
+}
+
+/// Whether an argument of `listen` can mean this socket, as far as its port tells.
+fn is_address_of(address: &[u8], listener: &Listener) -> bool {
+    let Some(port) = listener.port else { return address == listener.address };
+    let last = address.rsplit(|&byte| byte == b':').next().unwrap_or_default();
+    let written = core::str::from_utf8(last).ok().and_then(|port| port.parse::<u16>().ok());
+    // nginx's default, but for a master without privileges.
+    !address.starts_with(b"unix:") && written.unwrap_or(80) == port
 }
 
 #[cfg(ngx_feature = "http_v2")]

@@ -64,7 +64,12 @@ impl<'a> Describer<'a> {
                 origin: filled_in("http_version"),
             }),
             read_timeout: Some(if guarded {
-                Setting { value: tunnel_read, origin: filled_in("read_timeout") }
+                // Beside a websocket_guard_timeout, proxy_read_timeout is for plain requests.
+                let origin = match conf.timeout {
+                    Some(_) => Origin::Guard,
+                    None => filled_in("read_timeout"),
+                };
+                Setting { value: tunnel_read, origin }
             } else {
                 Setting { value: upstream.read_timeout as u64, origin: origin("read_timeout") }
             }),
@@ -130,12 +135,19 @@ impl<'a> Describer<'a> {
             .zip(location.node)
             .filter(|_| variable)
             .and_then(|(text, node)| self.evaluate(text, node));
+        let choices = text
+            .zip(location.node)
+            .filter(|_| variable && value.is_none())
+            .map(|(text, node)| self.variables.choices(text, node))
+            .unwrap_or_default();
+        let choices = choices.into_iter().map(|choice| &*self.arenas.bytes.alloc_extend(choice));
         let tls = text
             .is_some_and(|text| starts_with(text, b"https://") || starts_with(text, b"suwsgi://"));
         Target {
             text,
             variable,
             value,
+            choices: self.arenas.texts.alloc_extend(choices),
             tls,
             uri: text.map(uri_part),
             upstream: self.upstreams.get(location.upstream.upstream),
@@ -163,9 +175,12 @@ impl<'a> Describer<'a> {
             .flat_map(|found| found.all())
             .flat_map(Directive::args)
             .map(|text| self.condition(text, node));
+        let key = node.inherited(format!("{prefix}_cache_key").as_bytes());
+        let mut key = key.iter().flat_map(|found| found.last().args());
         let own = location.conf.mode().applies().then_some(Value::Guard);
         Some(Cache {
             origin: origin(node, format!("{prefix}_cache").as_bytes()),
+            keyed: key.any(|text| self.variables.may_tell_upgrades(text)),
             bypass: self.arenas.values.alloc_extend(conditions.chain(own)),
         })
     }

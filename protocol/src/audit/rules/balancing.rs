@@ -8,8 +8,8 @@ use super::Context;
 
 pub fn lb_no_affinity<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
     let upstream = context
-        .upstream(proxied)
-        .filter(|upstream| upstream.live_servers > 1 && upstream.affinity == Affinity::None)?;
+        .upstreams(proxied)
+        .find(|upstream| upstream.live_servers > 1 && upstream.affinity == Affinity::None)?;
     let (servers, name) = (upstream.live_servers, Quoted(upstream.name));
     if upstream.block {
         let what = format!(
@@ -30,8 +30,8 @@ pub fn lb_no_affinity<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> O
 }
 
 pub fn max_conns<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
-    let upstream = context.upstream(proxied)?;
-    let limit = upstream.max_conns?;
+    let (upstream, limit) =
+        context.upstreams(proxied).find_map(|upstream| Some((upstream, upstream.max_conns?)))?;
     Some(
         Problem::new(format!(
             "can open only {limit} WebSockets to a server of upstream \"{}\" (max_conns)",
@@ -107,11 +107,22 @@ mod tests {
                 ..Target::default()
             };
         });
+        let variable = edit(location, |p| p.target.value = None);
         let locations = [location];
         let servers = [server(&locations)];
         let upstreams = [POOL];
         let site = Site { upstreams: &upstreams, ..site(&servers) };
         assert_eq!(names_in(&site), ["lb-no-affinity"]);
+
+        const CHOICES: [(&[&[u8]], &[&str]); 2] = [
+            (&[b"http://127.0.0.1", b"http://pool:80/"], &["lb-no-affinity"]),
+            (&[b"http://127.0.0.1", b"http://$pool"], &[]),
+        ];
+        for (choices, expected) in CHOICES {
+            let locations = [edit(variable, |p| p.target.choices = choices)];
+            let servers = [server(&locations)];
+            assert_eq!(names_in(&Site { servers: &servers, ..site }), expected);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::audit::problem::Problem;
 use super::Context;
 
 pub fn cache_on<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
-    let cache = proxied.cache?;
+    let cache = proxied.cache.filter(|cache| !cache.keyed)?;
     for condition in cache.bypass {
         match condition {
             Value::Guard | Value::Variable { upgrade: None, .. } => return None,
@@ -50,7 +50,7 @@ mod tests {
     use crate::audit::testing::*;
 
     fn cache(bypass: &[&'static str]) -> Option<Cache<'static>> {
-        Some(Cache { origin: Origin::Here(Some(at(50))), bypass: values(bypass) })
+        Some(Cache { origin: Origin::Here(Some(at(50))), keyed: false, bypass: values(bypass) })
     }
 
     #[test]
@@ -67,6 +67,8 @@ mod tests {
             assert!(names(&[with(&["$cookie_a", bypass])]).is_empty(), "{bypass}");
         }
         assert!(names(&[by_hand("/")]).is_empty());
+        let keyed = edit(with(&[]), |p| p.cache = p.cache.map(|it| Cache { keyed: true, ..it }));
+        assert!(names(&[keyed]).is_empty());
     }
 
     #[test]

@@ -187,11 +187,20 @@ pub fn sec_header_cleared<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Opt
     )
 }
 
-pub fn host_not_forwarded<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+pub fn host_not_forwarded<'a>(
+    context: &Context<'_, 'a>,
+    proxied: &Proxied<'a>,
+) -> Option<Problem<'a>> {
     if proxied.headers.named(HOST).next().is_some() {
         return None;
     }
-    Some(Problem::new("does not pass the client's Host on, the backend sees the upstream's name"))
+    let problem =
+        Problem::new("does not pass the client's Host on, the backend sees the upstream's name");
+    if context.is_guarded() {
+        return Some(problem);
+    }
+    // websocket_guard_forwarded changes nothing there.
+    Some(problem.fix("add \"proxy_set_header Host $http_host;\" to the location"))
 }
 
 pub fn host_without_port<'a>(
@@ -368,8 +377,8 @@ mod tests {
                  \"websocket_guard on;\" to the location, or set Connection from a map of \
                  $http_upgrade [missing-connection] in nginx.conf:10",
                 "websocket_guard: location \"/chat\" does not pass the client's Host on, the \
-                 backend sees the upstream's name; add \"websocket_guard_forwarded on;\", or \
-                 \"proxy_set_header Host $http_host;\" [host-not-forwarded] in nginx.conf:10",
+                 backend sees the upstream's name; add \"proxy_set_header Host $http_host;\" to the \
+                 location [host-not-forwarded] in nginx.conf:10",
                 "websocket_guard: location \"/chat\" speaks HTTP/1.0 to the backend, nginx's \
                  default before 1.29.7; add \"websocket_guard on;\" to the location, or \
                  \"proxy_http_version 1.1;\" [http10-upstream] in nginx.conf:10",
@@ -567,6 +576,7 @@ mod tests {
         let to = |text| on_with(&[("Host", text), ("Upgrade", "guard"), ("Connection", "guard")]);
         let none = on_with(&[("Upgrade", "guard"), ("Connection", "guard")]);
         assert_eq!(names(&[none]), ["host-not-forwarded"]);
+        assert!(lines(none)[0].contains("; add \"websocket_guard_forwarded on;\", or"));
         assert!(names(&[to("guard")]).is_empty());
         assert!(names(&[to("$proxy_host")]).is_empty());
 

@@ -1,6 +1,6 @@
 //! What a server listens on.
 
-use crate::audit::model::{Origin, Server, Site};
+use crate::audit::model::{Listener, Origin, Server, Site};
 use crate::audit::problem::Problem;
 use crate::audit::text::Quoted;
 
@@ -11,7 +11,9 @@ pub fn cleartext_h2_listener<'a>(site: &Site<'a>, server: &Server<'a>) -> Option
     if site.nginx_version >= BOTH_VERSIONS {
         return None;
     }
-    let listener = server.listeners.iter().find(|listener| listener.http2 && !listener.ssl)?;
+    // One with HTTP/1.1 beside it is for those who speak HTTP/2, such as a proxy that sorts by ALPN.
+    let only_http2 = |listener: &Listener| listener.http2 && !listener.ssl;
+    let listener = server.listeners.first().filter(|_| server.listeners.iter().all(only_http2))?;
     Some(
         Problem::new(format!(
             "speaks only HTTP/2 on \"{}\" (http2 without ssl), and WebSocket clients speak HTTP/1.1",
@@ -44,6 +46,19 @@ mod tests {
         assert!(reported(1_025_001, false, true).is_empty());
         assert!(reported(1_022_001, true, true).is_empty());
         assert!(reported(1_022_001, false, false).is_empty());
+    }
+
+    #[test]
+    fn beside_one_for_http1() {
+        let locations = [on("/a")];
+        let http2 = Listener { http2: true, place: Some(at(4)), ..Listener::default() };
+        let reported = |listeners: &[Listener<'static>]| {
+            lines_in(&site(&[Server { listeners, ..server(&locations) }]))
+        };
+        assert!(reported(&[http2, Listener::default()]).is_empty());
+        assert!(reported(&[]).is_empty());
+        let lines = reported(&[http2, http2]);
+        assert!(lines[0].ends_with(" in nginx.conf:4") && lines.len() == 1, "{lines:?}");
     }
 
     #[test]

@@ -1,17 +1,27 @@
 //! Whether requests come to the marked location, and stay in it.
 
-use crate::audit::model::{Content, Fallback, Location, Mode, Origin, Proxied};
+use crate::audit::model::{
+    Content, Fallback, Location, LocationKind, Mode, Origin, Proxied, Rewrite,
+};
 use crate::audit::problem::Problem;
 use crate::audit::text::Quoted;
+use crate::source::plain_regex;
 
 use super::{headers, Context};
 
 pub fn no_proxy<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
     let location = context.location;
+    let outline = context.outline;
     let goes_elsewhere = location.fallback.is_some()
-        || location.rewrite_last.is_some()
-        || location.answer.is_some_and(|answer| answer.handled);
-    if goes_elsewhere || context.outline.carries(context.index) {
+        || !location.rewrites.is_empty()
+        || location.answer.is_some_and(|answer| answer.handled)
+        // As files do that are not there, or a `return 418` in an `if`.
+        || (location.answer.is_none()
+            && location
+                .error_targets
+                .iter()
+                .any(|name| outline.target(name).is_some_and(|target| outline.carries(target))));
+    if goes_elsewhere || outline.carries(context.index) {
         return None;
     }
     if let Some(answer) = location.answer {
@@ -40,7 +50,7 @@ pub fn redirect_in_location<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>
         .location
         .answer
         .filter(|answer| matches!(answer.status, 301 | 302 | 303 | 307 | 308) && !answer.handled)?;
-    if context.location.rewrite_last.is_some() || context.outline.nested_carry(context.index) {
+    if !context.location.rewrites.is_empty() || context.outline.nested_carry(context.index) {
         return None;
     }
     let what = format!(
@@ -67,11 +77,47 @@ pub fn tryfiles_fallback<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
 }
 
 pub fn rewrite_leaves_location<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
-    let origin = context.location.rewrite_last?;
     if context.outline.all_marked {
         return None;
     }
-    Some(Problem::new("sends requests to another location by \"rewrite ... last\"").at(origin))
+    let rewrites = context.location.rewrites.iter();
+    let rewrite = rewrites.into_iter().find(|rewrite| {
+        takes_handshakes(context.location, rewrite) && !leads_to_upgrade(context, rewrite)
+    })?;
+    Some(
+        Problem::new("sends requests to another location by \"rewrite ... last\"")
+            .at(Origin::Here(rewrite.place)),
+    )
+}
+
+/// Whether a rewrite is for the URIs of the location as a whole, and not for some in it, such as
+/// `\.html$`.
+fn takes_handshakes(location: &Location, rewrite: &Rewrite) -> bool {
+    let Some(pattern) = plain_regex(rewrite.pattern) else { return false };
+    let matches = |name: &[u8]| pattern.is_match(name);
+    let name = location.name;
+    match location.kind {
+        LocationKind::Exact => matches(name),
+        LocationKind::Prefix | LocationKind::PrefixNoRegex => {
+            [&b""[..], b"x", b"/x"].iter().any(|rest| matches(&[name, rest].concat()))
+        }
+        LocationKind::Regex(_) | LocationKind::Named | LocationKind::If => {
+            let rest = rewrite.pattern.strip_prefix(name);
+            rest.is_some_and(|rest| plain_regex(rest).is_some_and(|rest| rest.is_match(b"")))
+                || [&b"/"[..], b"/x", b"/x/y.z"].iter().all(|uri| matches(uri))
+        }
+    }
+}
+
+/// Whether what a rewrite makes of a URI may come to a location that can upgrade.
+fn leads_to_upgrade(context: &Context, rewrite: &Rewrite) -> bool {
+    let outline = context.outline;
+    let uri = rewrite.replacement.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let constant = uri.split(|byte| *byte == b'$').next().unwrap_or_default();
+    let serving = outline.target(constant).and_then(|target| outline.get(target));
+    serving.is_some_and(can_upgrade)
+        || (constant.len() < uri.len()
+            && outline.upgrades_below(constant, context.index, can_upgrade))
 }
 
 pub fn regex_shadowed<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Option<Problem<'a>> {
@@ -181,11 +227,29 @@ mod tests {
         let all = [outer, nested(inheriting(on("/a")), 0), nested(inheriting(on("/b")), 0)];
         assert!(names(&all).is_empty());
         let some = [outer, nested(inheriting(on("/a")), 0), nested(files("/b"), 0)];
-        assert_eq!(names(&some), ["no-proxy"]);
+        assert!(names(&some).is_empty());
+        assert_eq!(names(&[outer, nested(files("/a"), 0), nested(files("/b"), 0)]), ["no-proxy"]);
         let deep = [outer, nested(files("/a"), 0), nested(inheriting(on("/a/b")), 1)];
         assert!(names(&deep).is_empty());
         let block = Location { kind: LocationKind::If, ..inheriting(on("/")) };
         assert!(names(&[outer, nested(block, 0)]).is_empty());
+    }
+
+    #[test]
+    fn an_error_page_may_carry_it() {
+        const WITH: [&[&[u8]]; 2] = [&[b"@ws"], &[b"/50x.html", b"/ws"]];
+        const WITHOUT: [&[&[u8]]; 4] = [&[b"/50x.html"], &[b"https://example.com/"], &[b""], &[]];
+        let outer = |targets| Location { error_targets: targets, ..marked(files("/")) };
+        let named = Location { kind: LocationKind::Named, ..on("@ws") };
+        let other = Location { kind: LocationKind::Exact, ..on("/ws") };
+        for targets in WITH {
+            assert!(names(&[outer(targets), named, other]).is_empty());
+        }
+        for targets in WITHOUT {
+            assert_eq!(names(&[outer(targets), named, other]), ["no-proxy"]);
+        }
+        let answering = Location { answer: answer(404), ..outer(WITH[0]) };
+        assert_eq!(names(&[answering, named]), ["no-proxy"]);
     }
 
     #[test]
@@ -205,6 +269,10 @@ mod tests {
         let lines = lines_in(&site(&[server(&proxying)]));
         assert_eq!(lines.len(), 1);
         assert!(lines[0].starts_with("websocket_guard: \"if\" in location \"/\" balances over 2"));
+        // No upgrade sees the target of a location whose block takes all of them.
+        let pooled = edit(checked("/"), |p| p.target.upstream = Some(&POOL));
+        assert_eq!(names(&[pooled]), ["lb-no-affinity"]);
+        assert!(names(&[Location { diverts: true, ..pooled }]).is_empty());
         // Nobody else was asked about the headers.
         let around = Location { mode: Mode::Check, ..marked(files("/")) };
         assert!(names(&[around, nested(block, 0)]).contains(&"missing-upgrade"));
@@ -252,7 +320,14 @@ mod tests {
 
     #[test]
     fn rewrites() {
-        let rewriting = Location { rewrite_last: Some(Origin::Here(Some(at(72)))), ..on("/ws/") };
+        let last = |pattern: &'static str, replacement: &'static str| {
+            &*Box::leak(Box::new([Rewrite {
+                pattern: pattern.as_bytes(),
+                replacement: replacement.as_bytes(),
+                place: Some(at(72)),
+            }]))
+        };
+        let rewriting = Location { rewrites: last("^/ws/(.*)$", "/$1"), ..on("/ws/") };
         assert_eq!(
             lines(rewriting),
             ["websocket_guard: location \"/ws/\" sends requests to another location by \
@@ -270,6 +345,60 @@ mod tests {
     }
 
     #[test]
+    fn rewrites_of_some_uris_or_to_the_right_place() {
+        let leaves = |location: Location<'static>, pattern: &str, replacement: &str| {
+            let rewrites = [Rewrite {
+                pattern: pattern.as_bytes(),
+                replacement: replacement.as_bytes(),
+                place: None,
+            }];
+            let locations = [
+                Location { rewrites: &rewrites, ..location },
+                on("/chat/"),
+                on("/app/chat/"),
+                files("/app/"),
+                location_of_files(),
+            ];
+            names(&locations) == ["rewrite-leaves-location"]
+        };
+        fn location_of_files() -> Location<'static> {
+            files("/")
+        }
+        let ws = on("/ws/");
+        let exact = Location { kind: LocationKind::Exact, ..on("/ws") };
+        let named = Location { kind: LocationKind::Named, ..on("@ws") };
+        let matching = regex(&EndsWith("^/ws"), on(""));
+        for (location, pattern, replacement) in [
+            (ws, "^/ws/(.*)", "/elsewhere/$1"),
+            (ws, "^", "/index.html"),
+            (on("/ws"), "^/ws/(.*)$", "/x?path=$1"),
+            (exact, "^/ws$", "/x"),
+            (named, "^(.*)$", "/x"),
+            (matching, "^/ws(.*)$", "/x"),
+            (ws, "^", "relative"),
+        ] {
+            assert!(leaves(location, pattern, replacement), "{pattern} {replacement}");
+        }
+        for (location, pattern, replacement) in [
+            // Only some of its URIs, or not known which.
+            (ws, r"\.html$", "/x"),
+            (ws, "^/ws/old$", "/x"),
+            (exact, "^/ws/", "/x"),
+            (named, "^/ws/", "/x"),
+            (matching, "^/ws/old$", "/x"),
+            (ws, "^(?<rest>.*)$", "/x"),
+            // To where it can go on.
+            (ws, "^/ws/(.*)", "/chat/$1"),
+            (ws, "^/ws/(.*)", "/chat/"),
+            (ws, "^/ws/(.*)", "/app/$1"),
+            (ws, "^/ws/(.*)", "/ws/new/$1"),
+            (ws, "^/ws(/.*)$", "$1"),
+        ] {
+            assert!(!leaves(location, pattern, replacement), "{pattern} {replacement}");
+        }
+    }
+
+    #[test]
     fn shadows() {
         let php = regex(&EndsWith(".php"), files(""));
         assert_eq!(
@@ -279,6 +408,19 @@ mod tests {
               [regex-shadowed] in nginx.conf:10"]
         );
         assert_eq!(names(&[by_hand("/ws.php"), php]), ["regex-shadowed"]);
+        // What is below a slash counts too: this takes one page, that takes all.
+        struct Within(&'static str, usize);
+        impl Pattern for Within {
+            fn matches(&self, uri: &[u8]) -> bool {
+                uri.starts_with(self.0.as_bytes()) && uri.len() <= self.1
+            }
+        }
+        let takes =
+            |pattern: &'static Within| Location { kind: LocationKind::Regex(pattern), ..files("") };
+        assert!(names(&[on("/"), takes(&Within("/", 1))]).is_empty());
+        assert!(names(&[on("/ws/"), takes(&Within("/ws/", 5))]).is_empty());
+        assert_eq!(names(&[on("/ws/"), takes(&Within("/ws/", 99))]), ["regex-shadowed"]);
+        assert_eq!(names(&[on("/ws"), takes(&Within("/ws", 3))]), ["regex-shadowed"]);
         let nested_prefix = [on("/a"), nested(on("/a/ws.php"), 0), php];
         assert_eq!(names(&nested_prefix), ["regex-shadowed"]);
 

@@ -33,23 +33,54 @@ pub fn resolver_missing<'a>(
     if !target.variable || context.location.resolver != Some(false) {
         return None;
     }
-    match variable_host(target) {
-        Some(host) if is_address(host) || context.view.upstream(host).is_some() => return None,
-        Some(_) => {}
-        // It may be the name of an upstream, which a map often chooses.
-        None if context.view.site.upstreams.iter().any(|upstream| upstream.block) => return None,
-        None => {
-            target.text?;
-        }
-    }
+    // A name that is not wholly known may be that of an upstream.
+    let may_be_upstream = context.view.site.upstreams.iter().any(|upstream| upstream.block);
+    let needs_none = |host: &[u8]| is_address(host) || context.view.upstream(host).is_some();
     let shown = Quoted(target.text.or(target.value).unwrap_or_default());
-    Some(
-        Problem::new(format!(
-            "cannot resolve the host of {}_pass \"{shown}\", there is no resolver",
-            proxied.module.prefix()
-        ))
-        .at(Origin::Here(target.place)),
-    )
+    let pass = proxied.module.prefix();
+    let what = match variable_host(target) {
+        Some(host) if needs_none(host) => return None,
+        Some(_) => format!("cannot resolve the host of {pass}_pass \"{shown}\""),
+        None => match target.choices.iter().find(|url| match host_of(url) {
+            b"" => false,
+            host if host.contains(&b'$') => !may_be_upstream && is_named(url),
+            host => !needs_none(host),
+        }) {
+            Some(url) => {
+                let host = Quoted(host_of(url));
+                format!("cannot resolve \"{host}\", which {pass}_pass \"{shown}\" may lead to")
+            }
+            // The client's word is seldom an address. Of others nothing is known.
+            None if target.choices.is_empty() && !may_be_upstream && is_named(target.text?) => {
+                format!("cannot resolve the host of {pass}_pass \"{shown}\"")
+            }
+            None => return None,
+        },
+    };
+    Some(Problem::new(format!("{what}, there is no resolver")).at(Origin::Here(target.place)))
+}
+
+/// Whether the host in a text with variables has a part that an address has not, or is what a
+/// client sent.
+fn is_named(text: &[u8]) -> bool {
+    const OF_CLIENT: [&[u8]; 3] = [b"arg_", b"cookie_", b"http_"];
+    let host = host_of(text);
+    // The beginning of an IPv6 address has letters too.
+    if host.starts_with(b"[") {
+        return false;
+    }
+    let mut parts = host.split(|byte| *byte == b'$');
+    if parts.next().is_some_and(|start| start.iter().any(u8::is_ascii_alphabetic)) {
+        return true;
+    }
+    parts.any(|part| {
+        let name = part.strip_prefix(b"{").unwrap_or(part);
+        let end = name.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+        let (name, rest) = name.split_at(end.unwrap_or(name.len()));
+        rest.iter().any(u8::is_ascii_alphabetic)
+            || name == b"host"
+            || OF_CLIENT.iter().any(|start| name.starts_with(start))
+    })
 }
 
 pub fn tls_sni_missing<'a>(
@@ -67,6 +98,11 @@ pub fn tls_sni_missing<'a>(
         None => variable_host(&proxied.target)?,
     };
     if is_address(name) {
+        return None;
+    }
+    let name = host(name);
+    // Nobody tells the sites of this machine apart by that.
+    if name.eq_ignore_ascii_case(b"localhost") {
         return None;
     }
     let directive = format!("{}_ssl_server_name", proxied.module.prefix());
@@ -90,7 +126,7 @@ pub fn variable_host<'a>(target: &Target<'a>) -> Option<&'a [u8]> {
         return None;
     }
     if let Some(value) = target.value {
-        return Some(host(authority(value)));
+        return Some(host_of(value));
     }
 
     let authority = authority(target.text?);
@@ -100,6 +136,9 @@ pub fn variable_host<'a>(target: &Target<'a>) -> Option<&'a [u8]> {
     let (constant, variable) = authority.split_at(dollar);
     if authority.starts_with(b"unix:") {
         return Some(constant);
+    }
+    if constant.starts_with(b"[") && !constant.contains(&b']') {
+        return None;
     }
     if host(constant).len() < constant.len() {
         // Only the port varies.
@@ -129,6 +168,11 @@ fn speaks_tls(proxied: &Proxied) -> bool {
         .into_iter()
         .flatten()
         .any(|url| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+}
+
+/// The host of a URL.
+pub fn host_of(url: &[u8]) -> &[u8] {
+    host(authority(url))
 }
 
 /// Host and port of a URL; all of what has no scheme, as with `uwsgi_pass`.
@@ -229,9 +273,9 @@ mod tests {
     #[test]
     fn names_that_nobody_resolves() {
         assert_eq!(
-            lines(variable("http://$backend", None)),
+            lines(variable("http://$arg_backend", None)),
             ["websocket_guard: location \"/chat\" cannot resolve the host of proxy_pass \
-              \"http://$backend\", there is no resolver; add a resolver, such as \"resolver \
+              \"http://$arg_backend\", there is no resolver; add a resolver, such as \"resolver \
               127.0.0.1;\" [resolver-missing] in nginx.conf:10"]
         );
         for (text, value) in [
@@ -239,7 +283,9 @@ mod tests {
             ("http://app.internal:$port", None),
             ("http://$backend", Some("http://app.internal:80/x")),
             ("http://app-$region.internal", None),
-            ("$target", None),
+            ("http://$region.internal", None),
+            ("http://${http_x_backend}:80/", None),
+            ("http://$host", None),
         ] {
             assert_eq!(names(&[variable(text, value)]), ["resolver-missing"], "{text}");
         }
@@ -250,13 +296,41 @@ mod tests {
             ("http://unix:/run/$name.sock", None),
             ("http://$backend", Some("http://127.0.0.1:3000")),
             ("$scheme://127.0.0.1:3000/$1", None),
+            // Of these it is not known whether they are names.
+            ("$target", None),
+            ("http://$backend", None),
+            ("http://$hosts", None),
+            ("http://$1:$2", None),
+            ("http://10.0.0.$1:80", None),
+            ("http://[fe80::$1]:80", None),
         ] {
             assert!(names(&[variable(text, value)]).is_empty(), "{text}");
         }
-        let resolving = Location { resolver: Some(true), ..variable("http://$backend", None) };
+        let resolving = Location { resolver: Some(true), ..variable("http://$host", None) };
         assert!(names(&[resolving]).is_empty());
         let unknown = Location { resolver: None, ..resolving };
         assert!(names(&[unknown]).is_empty());
+    }
+
+    #[test]
+    fn one_of_several_may_be_a_name() {
+        let choosing = |choices: &'static [&'static [u8]]| {
+            edit(variable("http://$backend", None), |p| p.target.choices = choices)
+        };
+        assert_eq!(
+            lines(choosing(&[b"http://127.0.0.1:80", b"http://app.internal:80/x", b"http://z"])),
+            ["websocket_guard: location \"/chat\" cannot resolve \"app.internal\", which proxy_pass \
+              \"http://$backend\" may lead to, there is no resolver; add a resolver, such as \
+              \"resolver 127.0.0.1;\" [resolver-missing] in nginx.conf:10"]
+        );
+        assert!(
+            names(&[choosing(&[b"http://127.0.0.1:80", b"http://", b"http://[::1]"])]).is_empty()
+        );
+        assert!(names(&[choosing(&[b"http://$x:1", b"http://127.0.0.$1/a", b"$y"])]).is_empty());
+        assert_eq!(names(&[choosing(&[b"http://$tenant.internal:80"])]), ["resolver-missing"]);
+        assert!(with_upstream(choosing(&[b"http://pool"]), POOL).is_empty());
+        assert!(with_upstream(choosing(&[b"http://po$x"]), POOL).is_empty());
+        assert_eq!(with_upstream(choosing(&[b"http://app"]), POOL), ["resolver-missing"]);
     }
 
     #[test]
@@ -297,7 +371,11 @@ mod tests {
 
         assert!(names(&[edit(named, |p| p.ssl_server_name = above(true, 3))]).is_empty());
         assert!(names(&[edit(named, |p| p.target.tls = false)]).is_empty());
+        assert!(lines(block)[0].contains("backend \"app.example.com\" which"));
         assert!(names(&[to(POOL)]).is_empty());
+        for server in [&b"localhost:443"[..], b"LOCALHOST", b"[::1]:443"] {
+            assert!(names(&[to(Upstream { named_server: Some(server), ..POOL })]).is_empty());
+        }
         for address in ["127.0.0.1", "[::1]", "unix:/run/app.sock"] {
             let address = Upstream { block: false, name: address.as_bytes(), ..POOL };
             assert!(names(&[to(address)]).is_empty());

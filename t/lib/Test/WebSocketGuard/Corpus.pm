@@ -113,6 +113,8 @@ sub _start {
     my $head = join '', "pid nginx.pid;\nerror_log error.log info;\n", $ENV{TEST_NGINX_GLOBALS} // '',
         $t->test_globals_modules, "\nevents {\n}\nhttp {\n", $t->test_globals_http, "\n", $job->{level}, "\n";
     my $body = $job->{body};
+    # For nginx a name, and for the resolver of the system the address 127.0.0.1.
+    $body =~ s!^(\s*(?:server|proxy_pass)\s+(?:https?://)?)[\w-]+\.internal\b!${1}0x7f000001!mg;
     $body =~ s/^(\s*listen\s+)(\[::1?\]:)?(\d+)\b/$1 . _address($dir, $3, $2)/mge;
 
     _write("$dir/nginx.conf", "$head$body}\n");
