@@ -26,7 +26,7 @@ my $locations = join '', map {<<"EOC"} 1 .. 1000;
         }
 EOC
 
-$t->write_file_expand('nginx.conf', <<'EOC' =~ s/%%LOCATIONS%%/$locations/r)->plan(8);
+$t->write_file_expand('nginx.conf', <<'EOC' =~ s/%%LOCATIONS%%/$locations/r)->plan(7);
 
 %%TEST_GLOBALS%%
 
@@ -56,12 +56,18 @@ is(websocket(path => '/1000/')->echo('hello'), 'hello', 'before');
 my $master = master_pid($t);
 
 is(reloads(3), 3, 'three reloads');
-my $before = rss_kib($master);
-is(reloads(10), 10, 'ten more');
-my $growth = rss_kib($master) - $before;
 
-note("the master has $before KiB, and grew by $growth KiB");
-cmp_ok($growth, '<', 512, 'the master has not grown');
+# What is not freed is missing after each reload; what the heap makes of it differs from time to time.
+my ($growth, @growths);
+for (1 .. 5) {
+    my $before = rss_kib($master);
+    reloads(10) == 10 or last;
+    push @growths, rss_kib($master) - $before;
+    ($growth) = sort { $a <=> $b } @growths;
+    last if $growth < 128;
+}
+note("ten reloads: @growths KiB");
+cmp_ok($growth, '<', 128, 'the master does not grow by ten reloads');
 is(master_pid($t), $master, 'and is the same');
 
 is(websocket(path => '/1000/')->echo('hello'), 'hello', 'afterwards');
