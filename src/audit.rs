@@ -8,7 +8,7 @@ use websocket_guard_protocol::audit::{audit, summaries};
 use websocket_guard_protocol::catalogue::Level;
 
 use crate::conf::{MainConf, MergedLevel};
-use crate::delivery;
+use crate::delivery::{self, Delivery};
 
 /// Audits the configuration, if any of it is guarded, checked or a recipe by hand.
 ///
@@ -21,19 +21,19 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
     let Some(tree) = files::read(cf) else { return };
     let with_summaries = delivery::is_visible(cf, NGX_LOG_INFO);
     // SAFETY: guaranteed by the caller.
-    let lines: Vec<(u32, String)> = unsafe {
+    let reports = unsafe {
         describe::describe(cf, main, levels, &tree, |site| {
-            let reports = audit(site);
-            let reports = reports.iter().map(|it| (nginx_level(it.level), it.line().to_string()));
-            let summaries = with_summaries.then(|| summaries(site)).into_iter().flatten();
-            reports.chain(summaries.map(|it| (NGX_LOG_INFO, it.line().to_string()))).collect()
+            let mut delivery = Delivery::new(cf);
+            for report in audit(site) {
+                delivery.write(nginx_level(report.level), report.line());
+            }
+            for summary in with_summaries.then(|| summaries(site)).into_iter().flatten() {
+                delivery.write(NGX_LOG_INFO, summary.line());
+            }
+            delivery.finish()
         })
     };
-    for (level, line) in lines {
-        if delivery::is_visible(cf, level) {
-            main.reports.push(delivery::write(cf, level, line));
-        }
-    }
+    main.reports = reports;
 }
 
 fn nginx_level(level: Level) -> u32 {

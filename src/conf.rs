@@ -17,6 +17,7 @@ use websocket_guard_protocol::origin::OriginPolicy;
 use websocket_guard_protocol::upgrade::Protocols;
 
 use crate::cache_condition::ConditionList;
+use crate::delivery::Delivered;
 use crate::headers::HeaderList;
 use crate::proxies::Proxies;
 use crate::recipe::Recipe;
@@ -143,7 +144,7 @@ pub struct MainConf {
     /// Whether there is anything to audit.
     pub audited: bool,
     /// What the audit found, until it is in the configured error log.
-    pub reports: Vec<crate::delivery::Line>,
+    pub reports: Delivered,
 }
 
 /// A level that was merged.
@@ -174,7 +175,7 @@ impl Default for MainConf {
             pumps: false,
             levels: Vec::new(),
             audited: false,
-            reports: Vec::new(),
+            reports: Delivered::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! to the one that was compiled in, and what is a warning or worse to stderr as well. The error log
 //! that is configured may be another one; it is open only when `init_module` is called.
 
+use core::fmt::{self, Write};
 use core::mem::zeroed;
 use core::ptr;
 
@@ -15,12 +16,19 @@ use ngx::ffi::{
 
 use crate::request::bytes;
 
-/// A line that was written while the configuration was read.
-pub struct Line {
+/// The lines that were written while a configuration was read, and where they can be read already.
+#[derive(Default)]
+pub struct Delivered {
+    lines: Vec<Line>,
+    /// The logs of that time with their levels, as nginx goes through them.
+    logs: Vec<(usize, Option<Sink>)>,
+    /// The terminal, if it shows warnings.
+    stderr: Option<Sink>,
+}
+
+struct Line {
     level: u32,
     text: String,
-    /// Where it can be read already.
-    written: Vec<Sink>,
 }
 
 /// What is behind a log: a file by its identity, however it is named, a syslog server, or memory.
@@ -47,43 +55,70 @@ pub fn is_visible(cf: &ngx_conf_t, level: u32) -> bool {
     }
 }
 
-/// Writes a line while the configuration is read.
-pub fn write(cf: &ngx_conf_t, level: u32, text: String) -> Line {
-    let mut written = Vec::new();
-    // SAFETY: as above.
-    unsafe {
-        log_line(cf.log, level, &text);
-        let reached = logs(cf.log).take_while(|log| log.log_level >= level as usize);
-        written.extend(reached.filter_map(sink));
-        if ngx_use_stderr != 0 && level <= NGX_LOG_WARN {
-            written.extend(file(libc::STDERR_FILENO));
-        }
-    }
-    Line { level, text, written }
+/// Writes lines while the configuration is read.
+pub struct Delivery<'c> {
+    cf: &'c ngx_conf_t,
+    delivered: Delivered,
+    /// The line that was written last.
+    text: String,
 }
 
-/// Writes the lines to those of the configured error logs that do not have them yet.
-///
-/// # Safety
-/// Must be called from `init_module`.
-pub unsafe fn repeat(cycle: &ngx_cycle_t, lines: Vec<Line>) {
-    // SAFETY: the cycle's logs are open; nginx has one thread here.
-    unsafe {
-        if ngx_test_config != 0 {
+impl<'c> Delivery<'c> {
+    pub fn new(cf: &'c ngx_conf_t) -> Self {
+        // SAFETY: as above.
+        let (logs, stderr) = unsafe {
+            let logs = logs(cf.log).map(|log| (log.log_level, sink(log))).collect();
+            (logs, if ngx_use_stderr != 0 { file(libc::STDERR_FILENO) } else { None })
+        };
+        Self { cf, delivered: Delivered { lines: Vec::new(), logs, stderr }, text: String::new() }
+    }
+
+    pub fn write(&mut self, level: u32, line: impl fmt::Display) {
+        if !is_visible(self.cf, level) {
             return;
         }
-        // Or nginx would show the lines on the terminal a second time.
-        let use_stderr = ptr::replace(ptr::addr_of_mut!(ngx_use_stderr), 0);
-        for line in lines {
+        self.text.clear();
+        // Nothing can fail but the memory.
+        let _ = write!(self.text, "{line}");
+        // SAFETY: the log is live.
+        unsafe { log_line(self.cf.log, level, &self.text) };
+        // SAFETY: set before a configuration is read.
+        if unsafe { ngx_test_config } == 0 {
+            self.delivered.lines.push(Line { level, text: self.text.clone() });
+        }
+    }
+
+    pub fn finish(self) -> Delivered {
+        self.delivered
+    }
+}
+
+impl Delivered {
+    /// Writes the lines to those of the configured error logs that do not have them yet.
+    ///
+    /// # Safety
+    /// Must be called from `init_module`.
+    pub unsafe fn repeat(self, cycle: &ngx_cycle_t) {
+        // SAFETY: the cycle's logs are open; nginx has one thread here.
+        unsafe {
+            // Or nginx would show the lines on the terminal a second time.
+            let use_stderr = ptr::replace(ptr::addr_of_mut!(ngx_use_stderr), 0);
             for log in logs(cycle.log) {
-                let missing = sink(log).is_some_and(|sink| !line.written.contains(&sink));
-                if missing && log.log_level >= line.level as usize {
-                    let mut alone = ngx_log_t { next: ptr::null_mut(), ..*log };
+                let Some(sink) = sink(log) else { continue };
+                let mut alone = ngx_log_t { next: ptr::null_mut(), ..*log };
+                for line in self.lines.iter().filter(|line| !self.has_reached(&sink, line.level)) {
                     log_line(&mut alone, line.level, &line.text);
                 }
             }
+            ngx_use_stderr = use_stderr;
         }
-        ngx_use_stderr = use_stderr;
+    }
+
+    /// Whether lines of that level can be read there already.
+    fn has_reached(&self, sink: &Sink, level: u32) -> bool {
+        let mut logs = self.logs.iter().take_while(|(limit, _)| *limit >= level as usize);
+        logs.any(|(_, log)| log.as_ref() == Some(sink))
+            || level <= NGX_LOG_WARN && self.stderr.as_ref() == Some(sink)
     }
 }
 

@@ -16,8 +16,7 @@ use websocket_guard_protocol::upgrade::Protocols;
 use crate::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
 use crate::nginx::{place, push_front, AllocationFailed};
 use crate::{
-    attempt, audit, delivery, filter, gate, journal, peer, proxies, recipe, tunnel, upstreams,
-    variables,
+    attempt, audit, filter, gate, journal, peer, proxies, recipe, tunnel, upstreams, variables,
 };
 
 /// The context of the module that stands before the proxy module.
@@ -52,7 +51,7 @@ pub unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     if let Some(cycle) = unsafe { cycle.as_ref() } {
         if let Some(main) = Guard::main_conf_mut(cycle) {
             // SAFETY: the cycle's logs are open.
-            unsafe { delivery::repeat(cycle, mem::take(&mut main.reports)) };
+            unsafe { mem::take(&mut main.reports).repeat(cycle) };
         }
     }
     Status::NGX_OK.into()

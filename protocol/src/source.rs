@@ -61,7 +61,9 @@ mod parser;
 mod testing;
 mod variables;
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -89,8 +91,28 @@ pub struct Tree {
     tokens: Vec<Token>,
     /// Tokens whose text is not what stands in the file.
     unescaped: Vec<u8>,
-    /// The simple directives of each block, by name and then in order.
+    /// The simple directives of each block, those of one name together and in order.
     own: Vec<u32>,
+}
+
+/// A name to look for.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    hash: u32,
+    text: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(text);
+        Self { hash: hasher.finish() as u32, text }
+    }
+
+    /// One of 64 bits, to tell at a glance what a block does not have: mostly what is looked for.
+    fn bit(self) -> u64 {
+        1 << (self.hash % u64::BITS)
+    }
 }
 
 struct File {
@@ -106,6 +128,8 @@ struct Item {
     parent: u32,
     /// Its own block, or `NONE`.
     block: u32,
+    /// That of its name.
+    hash: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -130,6 +154,8 @@ struct Block {
     file: u32,
     /// Its part of `Tree::own`.
     own: (u32, u32),
+    /// The [`Name::bit`]s of the names in there.
+    names: u64,
 }
 
 /// What a block is to nginx's http modules.
@@ -226,6 +252,18 @@ impl Tree {
         };
         let start = start as usize;
         text.and_then(|text| text.get(start..start + token.len as usize)).unwrap_or_default()
+    }
+
+    fn name(&self, directive: u32) -> Name<'_> {
+        let hash = self.item(directive).map_or(0, |item| item.hash);
+        Name { hash, text: Directive { tree: self, index: directive }.name() }
+    }
+
+    /// The order of [`Self::own`]: by the hash, so that few names are compared byte by byte.
+    fn compare(&self, directive: u32, name: Name<'_>) -> Ordering {
+        let hash = self.item(directive).map_or(0, |item| item.hash);
+        let text = || Directive { tree: self, index: directive }.name().cmp(name.text);
+        hash.cmp(&name.hash).then_with(text)
     }
 
     fn file_of(&self, directive: u32) -> u32 {
@@ -375,13 +413,17 @@ impl<'a> Node<'a> {
     /// The directives of this name that stand in it, in order, but none with a block. The time that
     /// this takes does not depend on the number of blocks in it.
     pub fn own(self, name: &[u8]) -> Own<'a> {
+        self.find(Name::new(name))
+    }
+
+    fn find(self, name: Name<'_>) -> Own<'a> {
         let tree = self.tree;
-        let (start, end) = self.get().map_or((0, 0), |block| block.own);
+        let block = self.get().filter(|block| block.names & name.bit() != 0);
+        let (start, end) = block.map_or((0, 0), |block| block.own);
         let all = tree.own.get(start as usize..end as usize).unwrap_or_default();
-        let name_of = |&index: &u32| Directive { tree, index }.name();
-        let from = all.partition_point(|index| name_of(index) < name);
+        let from = all.partition_point(|&index| tree.compare(index, name).is_lt());
         let rest = all.get(from..).unwrap_or_default();
-        let to = rest.partition_point(|index| name_of(index) <= name);
+        let to = rest.partition_point(|&index| tree.compare(index, name).is_le());
         Own { tree, indices: rest.get(..to).unwrap_or_default().iter() }
     }
 
@@ -389,9 +431,10 @@ impl<'a> Node<'a> {
     /// own if there are any, else those of the nearest block above. `None` if there are none, or if
     /// a nearer block is not complete.
     pub fn inherited(self, name: &[u8]) -> Option<Inherited<'a>> {
+        let name = Name::new(name);
         let mut node = self;
         loop {
-            let own = node.own(name);
+            let own = node.find(name);
             if let Some(last) = own.clone().next_back() {
                 return Some(Inherited { own, last, here: node == self });
             }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lexer::{unescape, End, Lexer, Token as Range};
-use super::{Block, File, Files, Item, Kind, Token, Tree, NONE, UNESCAPED};
+use super::{Block, File, Files, Item, Kind, Name, Token, Tree, NONE, UNESCAPED};
 
 /// nginx holds every file open while it reads what that includes.
 pub(super) const MAX_INCLUDE_DEPTH: usize = 64;
@@ -56,7 +56,7 @@ impl Parser<'_> {
             .get(file as usize)
             .map(|file| Arc::clone(&file.text))
             .unwrap_or_default();
-        self.add(&[], 0);
+        self.add(&[], 0, file);
         self.enter(kind, 1, file);
         let outside = self.open.len();
         if u32::try_from(text.len()).map_or(true, |len| len >= UNESCAPED)
@@ -99,7 +99,7 @@ impl Parser<'_> {
                 tokens.push(token);
             }
             let name = found.first().and_then(|range| text.get(range.clone())).unwrap_or_default();
-            let index = self.add(&tokens, line);
+            let index = self.add(&tokens, line, file);
             if end == End::Open {
                 self.enter(self.kind_of_block(name), lexer.line(), file);
                 let skipped = if is_lua(name) {
@@ -175,12 +175,14 @@ impl Parser<'_> {
         }
     }
 
-    fn add(&mut self, tokens: &[Token], line: u32) -> u32 {
+    fn add(&mut self, tokens: &[Token], line: u32, file: u32) -> u32 {
         let index = self.tree.directives.len() as u32;
+        let name = tokens.first().map(|token| self.tree.text(token, file)).unwrap_or_default();
+        let hash = Name::new(name).hash;
         let first = self.tree.tokens.len() as u32;
         let parent = self.open.last().map_or(NONE, |open| open.block);
         self.tree.tokens.extend_from_slice(tokens);
-        self.tree.directives.push(Item { tokens: first, line, parent, block: NONE });
+        self.tree.directives.push(Item { tokens: first, line, parent, block: NONE, hash });
         index
     }
 
@@ -191,8 +193,9 @@ impl Parser<'_> {
         if let Some(item) = self.tree.directives.last_mut() {
             item.block = block;
         }
-        let own = (0, 0);
-        self.tree.blocks.push(Block { kind, complete: true, directive, end: 0, line, file, own });
+        let opened =
+            Block { kind, complete: true, directive, end: 0, line, file, own: (0, 0), names: 0 };
+        self.tree.blocks.push(opened);
         let around = self.open.last().map_or(kind, |open| open.kind);
         let kind = if kind.is_transparent() { around } else { kind };
         self.open.push(Open { block, kind, simple: self.simple.len() });
@@ -209,13 +212,12 @@ impl Parser<'_> {
             return;
         };
         let start = tree.own.len() as u32;
+        let mut names = 0;
         if !transparent {
             // What an included file leaves behind is its parent's.
             let own = self.simple.get_mut(open.simple..).unwrap_or_default();
-            own.sort_by(|&a, &b| {
-                let name = |index| super::Directive { tree, index }.name();
-                name(a).cmp(name(b))
-            });
+            own.sort_by(|&a, &b| tree.compare(a, tree.name(b)));
+            names = own.iter().fold(0, |names, &index| names | tree.name(index).bit());
             tree.own.extend_from_slice(own);
             self.simple.truncate(open.simple);
         }
@@ -223,6 +225,7 @@ impl Parser<'_> {
         if let Some(block) = tree.blocks.get_mut(open.block as usize) {
             block.end = end;
             block.own = own;
+            block.names = names;
         }
     }
 

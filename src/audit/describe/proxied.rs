@@ -39,7 +39,7 @@ impl<'a> Describer<'a> {
         let guarded = conf.mode().applies();
         let prefix = module.prefix();
         let origin = |name: &str| match node {
-            Some(node) => origin(node, format!("{prefix}_{name}").as_bytes()),
+            Some(node) => origin(node, &full_name(prefix, name)),
             None => Origin::Default,
         };
         // A value that the guard filled in has no directive in the location itself.
@@ -83,7 +83,7 @@ impl<'a> Describer<'a> {
             }),
             cache: self.cache(module, location),
             method: node
-                .and_then(|node| node.inherited(format!("{prefix}_method").as_bytes()))
+                .and_then(|node| node.inherited(&full_name(prefix, "method")))
                 .and_then(|found| Some((found.last().arg(0)?, found.origin())))
                 .filter(|(method, _)| !method.contains(&b'$'))
                 .map(|(value, origin)| Setting { value, origin }),
@@ -107,8 +107,7 @@ impl<'a> Describer<'a> {
 
     /// Where the directive stands that hides a header of the handshake.
     fn hide_origin(&self, prefix: &str, node: Option<Node<'a>>) -> Origin<'a> {
-        let Some(found) =
-            node.and_then(|node| node.inherited(format!("{prefix}_hide_header").as_bytes()))
+        let Some(found) = node.and_then(|node| node.inherited(&full_name(prefix, "hide_header")))
         else {
             return Origin::Default;
         };
@@ -126,9 +125,9 @@ impl<'a> Describer<'a> {
     }
 
     fn target(&self, module: ProxyModule, location: &ProxiedLocation<'_, 'a>) -> Target<'a> {
-        let pass = format!("{}_pass", module.prefix());
+        let pass = full_name(module.prefix(), "pass");
         // An `if` block without one of its own is not described, so the directive is here.
-        let directive = location.node.and_then(|node| node.own(pass.as_bytes()).next_back());
+        let directive = location.node.and_then(|node| node.own(&pass).next_back());
         let text = directive.and_then(|directive| directive.arg(0));
         let variable = location.upstream.upstream.is_null();
         let value = text
@@ -161,7 +160,7 @@ impl<'a> Describer<'a> {
         }
         let node = location.node?;
         let prefix = module.prefix();
-        let zone = node.inherited(format!("{prefix}_cache").as_bytes())?.last().arg(0)?;
+        let zone = node.inherited(&full_name(prefix, "cache"))?.last().arg(0)?;
         if zone.contains(&b'$') {
             // The zone of an upgrade; "off" and nothing are none (ngx_http_upstream_cache_get).
             let zone = self.evaluate(zone, node)?;
@@ -170,16 +169,16 @@ impl<'a> Describer<'a> {
             }
         }
         let conditions = node
-            .inherited(format!("{prefix}_cache_bypass").as_bytes())
+            .inherited(&full_name(prefix, "cache_bypass"))
             .into_iter()
             .flat_map(|found| found.all())
             .flat_map(Directive::args)
             .map(|text| self.condition(text, node));
-        let key = node.inherited(format!("{prefix}_cache_key").as_bytes());
+        let key = node.inherited(&full_name(prefix, "cache_key"));
         let mut key = key.iter().flat_map(|found| found.last().args());
         let own = location.conf.mode().applies().then_some(Value::Guard);
         Some(Cache {
-            origin: origin(node, format!("{prefix}_cache").as_bytes()),
+            origin: origin(node, &full_name(prefix, "cache")),
             keyed: key.any(|text| self.variables.may_tell_upgrades(text)),
             bypass: self.arenas.values.alloc_extend(conditions.chain(own)),
         })
@@ -255,6 +254,11 @@ impl<'a> Describer<'a> {
             Cow::Owned(value) => self.arenas.bytes.alloc_extend(value),
         })
     }
+}
+
+/// The name of a directive that each of the modules has.
+fn full_name(prefix: &str, name: &str) -> Vec<u8> {
+    [prefix, "_", name].concat().into_bytes()
 }
 
 const SET_HEADER: &[u8] = b"proxy_set_header";
