@@ -24,7 +24,7 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
     let reports = unsafe {
         describe::describe(cf, main, levels, &tree, |site| {
             let mut delivery = Delivery::new(cf);
-            for report in audit(site) {
+            for report in audit(site, |level| delivery::is_visible(cf, nginx_level(level))) {
                 delivery.write(nginx_level(report.level), report.line());
             }
             for summary in with_summaries.then(|| summaries(site)).into_iter().flatten() {

@@ -9,9 +9,9 @@ use core::mem::zeroed;
 use core::ptr;
 
 use ngx::ffi::{
-    ngx_conf_t, ngx_cycle_t, ngx_log_error_core, ngx_log_t, ngx_process, ngx_syslog_peer_t,
-    ngx_syslog_writer, ngx_test_config, ngx_uint_t, ngx_use_stderr, NGX_LOG_WARN,
-    NGX_PROCESS_SIGNALLER,
+    ngx_conf_t, ngx_cycle_t, ngx_log_error_core, ngx_log_t, ngx_process, ngx_quiet_mode,
+    ngx_syslog_peer_t, ngx_syslog_writer, ngx_test_config, ngx_uint_t, ngx_use_stderr,
+    NGX_LOG_WARN, NGX_PROCESS_SIGNALLER,
 };
 
 use crate::request::bytes;
@@ -46,10 +46,14 @@ pub fn is_wanted() -> bool {
     unsafe { ngx_process != NGX_PROCESS_SIGNALLER as ngx_uint_t }
 }
 
-/// Whether a line of that level is written now, or to the error log that is configured.
+/// Whether a line of that level is written now, or to the error log that is configured. `nginx -t -q` shows
+/// what is wrong and no more.
 pub fn is_visible(cf: &ngx_conf_t, level: u32) -> bool {
-    // SAFETY: the logs of a configuration that is being read are live.
+    // SAFETY: set before a configuration is read; the logs of one that is being read are live.
     unsafe {
+        if ngx_test_config != 0 && ngx_quiet_mode != 0 && level > NGX_LOG_WARN {
+            return false;
+        }
         logs(cf.log).any(|log| log.log_level >= level as usize)
             || logs(&(*cf.cycle).new_log).any(|log| log.log_level >= level as usize)
     }

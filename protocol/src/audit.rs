@@ -104,8 +104,19 @@ impl fmt::Display for Line<'_, '_> {
 ///
 /// A finding whose cause stands outside of the locations that suffer from it, such as an inherited
 /// directive or an upstream, is reported once, for the first of them.
-pub fn audit<'a>(site: &Site<'a>) -> Vec<Report<'a>> {
-    let view = SiteView::new(site);
+///
+/// Nothing is done for notices and infos, of which there may be one for each location, unless their level is
+/// `wanted`.
+pub fn audit<'a>(site: &Site<'a>, wanted: impl Fn(Level) -> bool) -> Vec<Report<'a>> {
+    let mut silent = FindingSet::default();
+    for finding in Finding::ALL {
+        let level = finding.level(Kind::Load);
+        if level.is_some_and(|level| matches!(level, Level::Notice | Level::Info) && !wanted(level))
+        {
+            silent.insert(finding);
+        }
+    }
+    let view = SiteView::new(site, silent);
     let mut reports = Reports::default();
     let mut asked = FindingSet::default();
 
@@ -114,7 +125,7 @@ pub fn audit<'a>(site: &Site<'a>) -> Vec<Report<'a>> {
     }
 
     for (finding, check) in rules::OF_THE_SITE {
-        if asked.contains(*finding) {
+        if asked.contains(*finding) && !silent.contains(*finding) {
             if let Some(problem) = check(site) {
                 reports.add(*finding, problem, String::new(), site.place);
             }
@@ -234,7 +245,7 @@ mod tests {
             let locations = [location];
             let servers = [server(&locations)];
             for nginx_version in [1_022_001, 1_025_001, 1_029_007, 1_031_005] {
-                for report in audit(&Site { nginx_version, ..site(&servers) }) {
+                for report in audit(&Site { nginx_version, ..site(&servers) }, |_| true) {
                     assert!(matches!(report.level, Level::Notice | Level::Info), "{report}");
                 }
             }
@@ -280,6 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_would_read_is_not_looked_for() {
+        let locations = [edit(checked("/"), |proxied| proxied.headers = inherited(&[]))];
+        let servers = [server(&locations)];
+        let site = site(&servers);
+        let all = audit(&site, |_| true);
+        assert!(all.iter().any(|report| report.level == Level::Notice));
+        let read = audit(&site, |level| level != Level::Notice && level != Level::Info);
+        let (grave, rest): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|report| matches!(report.level, Level::Error | Level::Warn));
+        assert_eq!(read, grave);
+        assert!(!rest.is_empty());
+    }
+
+    #[test]
     fn one_cause_is_one_finding() {
         let mut broken = edit(on("/"), |proxied| {
             proxied.headers = own(&[("Connection", "close"), ("Sec-WebSocket-Key", "")]);
@@ -315,7 +340,7 @@ mod tests {
             names.iter().map(|name| Location { name: name.as_bytes(), ..on("/") }).collect();
         let started = Instant::now();
         let servers = [server(&locations)];
-        assert_eq!(audit(&site(&servers)).len(), 1);
+        assert_eq!(audit(&site(&servers), |_| true).len(), 1);
         // An unoptimised build on a slow machine takes a fraction of this.
         assert!(started.elapsed() < Duration::from_secs(10));
     }
@@ -537,7 +562,7 @@ mod tests {
                 servers: &servers,
                 ..Site::default()
             };
-            for report in audit(&site) {
+            for report in audit(&site, |_| true) {
                 let line = format!("websocket_guard: {report} [{}]", report.finding.slug());
                 prop_assert!(line.len() <= Report::LINE_MAX, "{}: {line}", line.len());
                 prop_assert!(!line.contains('\n'));

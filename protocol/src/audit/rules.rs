@@ -13,7 +13,7 @@ mod timeouts;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use crate::catalogue::Finding;
+use crate::catalogue::{Finding, FindingSet};
 
 use super::model::{
     Content, Location, LocationKind, Marked, Mode, Proxied, ProxyModule, Server, Site, Upstream,
@@ -112,6 +112,9 @@ fn replaces(winner: Finding, loser: Finding, context: &Context) -> bool {
 pub fn check<'a>(context: &Context<'_, 'a>) -> Vec<(Finding, Problem<'a>)> {
     let mut found: Vec<(Finding, Problem<'a>)> = Vec::new();
     for (finding, rule) in OF_A_LOCATION {
+        if context.view.silent.contains(*finding) {
+            continue;
+        }
         if let Some(problem) = rule.check(context) {
             found.push((*finding, problem));
         }
@@ -175,6 +178,8 @@ fn has_own_upgrade(location: &Location) -> bool {
 /// The configuration that is audited, and what was looked up in it.
 pub struct SiteView<'s, 'a> {
     pub site: &'s Site<'a>,
+    /// What nobody would read. None of it stands for anything else.
+    silent: FindingSet,
     upstreams: OnceCell<HashMap<Vec<u8>, usize>>,
     /// The number of the server that has a location of that name; `None` if several have one.
     owners: OnceCell<HashMap<&'a [u8], Option<usize>>>,
@@ -183,8 +188,14 @@ pub struct SiteView<'s, 'a> {
 }
 
 impl<'s, 'a> SiteView<'s, 'a> {
-    pub fn new(site: &'s Site<'a>) -> Self {
-        Self { site, upstreams: OnceCell::new(), owners: OnceCell::new(), names: OnceCell::new() }
+    pub fn new(site: &'s Site<'a>, silent: FindingSet) -> Self {
+        Self {
+            site,
+            silent,
+            upstreams: OnceCell::new(),
+            owners: OnceCell::new(),
+            names: OnceCell::new(),
+        }
     }
 
     /// The upstream of that name.

@@ -26,6 +26,17 @@ pub struct ProxiedLocation<'l, 'a> {
     pub node: Option<Node<'a>>,
 }
 
+/// The name of a directive that each of the modules has.
+macro_rules! full_name {
+    ($module:expr, $name:literal) => {
+        match $module {
+            ProxyModule::Proxy => concat!("proxy_", $name).as_bytes(),
+            ProxyModule::Uwsgi => concat!("uwsgi_", $name).as_bytes(),
+            ProxyModule::Scgi => concat!("scgi_", $name).as_bytes(),
+        }
+    };
+}
+
 impl<'a> Describer<'a> {
     /// # Safety
     /// As for [`super::describe`].
@@ -37,13 +48,12 @@ impl<'a> Describer<'a> {
     ) -> Proxied<'a> {
         let ProxiedLocation { conf, upstream, node, .. } = *location;
         let guarded = conf.mode().applies();
-        let prefix = module.prefix();
-        let origin = |name: &str| match node {
-            Some(node) => origin(node, &full_name(prefix, name)),
+        let origin = |name: &[u8]| match node {
+            Some(node) => origin(node, name),
             None => Origin::Default,
         };
         // A value that the guard filled in has no directive in the location itself.
-        let filled_in = |name: &str| match origin(name) {
+        let filled_in = |name: &[u8]| match origin(name) {
             Origin::Here(place) => Origin::Here(place),
             _ if guarded => Origin::Guard,
             other => other,
@@ -61,53 +71,58 @@ impl<'a> Describer<'a> {
             headers: list.map(|list| self.headers(list, node)).unwrap_or_default(),
             http_version: http_version.map(|version| Setting {
                 value: as_version(version),
-                origin: filled_in("http_version"),
+                origin: filled_in(full_name!(module, "http_version")),
             }),
             read_timeout: Some(if guarded {
                 // Beside a websocket_guard_timeout, proxy_read_timeout is for plain requests.
                 let origin = match conf.timeout {
                     Some(_) => Origin::Guard,
-                    None => filled_in("read_timeout"),
+                    None => filled_in(full_name!(module, "read_timeout")),
                 };
                 Setting { value: tunnel_read, origin }
             } else {
-                Setting { value: upstream.read_timeout as u64, origin: origin("read_timeout") }
+                Setting {
+                    value: upstream.read_timeout as u64,
+                    origin: origin(full_name!(module, "read_timeout")),
+                }
             }),
             buffering: Some(Setting {
                 value: upstream.buffering != 0,
                 origin: if conf.mode() == conf::Mode::On {
-                    filled_in("buffering")
+                    filled_in(full_name!(module, "buffering"))
                 } else {
-                    origin("buffering")
+                    origin(full_name!(module, "buffering"))
                 },
             }),
             cache: self.cache(module, location),
             method: node
-                .and_then(|node| node.inherited(&full_name(prefix, "method")))
+                .and_then(|node| node.inherited(full_name!(module, "method")))
                 .and_then(|found| Some((found.last().arg(0)?, found.origin())))
                 .filter(|(method, _)| !method.contains(&b'$'))
                 .map(|(value, origin)| Setting { value, origin }),
             pass_request_headers: Some(Setting {
                 value: upstream.pass_request_headers != 0,
-                origin: origin("pass_request_headers"),
+                origin: origin(full_name!(module, "pass_request_headers")),
             }),
             hidden: Hidden {
                 upgrade: hides(upstream, c"upgrade"),
                 accept: hides(upstream, c"sec-websocket-accept"),
-                origin: self.hide_origin(prefix, node),
+                origin: self.hide_origin(module, node),
             },
             intercept_errors: Some(Setting {
                 value: upstream.intercept_errors != 0,
-                origin: origin("intercept_errors"),
+                origin: origin(full_name!(module, "intercept_errors")),
             }),
-            ssl_server_name: ssl_server_name(upstream)
-                .map(|value| Setting { value, origin: origin("ssl_server_name") }),
+            ssl_server_name: ssl_server_name(upstream).map(|value| Setting {
+                value,
+                origin: origin(full_name!(module, "ssl_server_name")),
+            }),
         }
     }
 
     /// Where the directive stands that hides a header of the handshake.
-    fn hide_origin(&self, prefix: &str, node: Option<Node<'a>>) -> Origin<'a> {
-        let Some(found) = node.and_then(|node| node.inherited(&full_name(prefix, "hide_header")))
+    fn hide_origin(&self, module: ProxyModule, node: Option<Node<'a>>) -> Origin<'a> {
+        let Some(found) = node.and_then(|node| node.inherited(full_name!(module, "hide_header")))
         else {
             return Origin::Default;
         };
@@ -125,9 +140,9 @@ impl<'a> Describer<'a> {
     }
 
     fn target(&self, module: ProxyModule, location: &ProxiedLocation<'_, 'a>) -> Target<'a> {
-        let pass = full_name(module.prefix(), "pass");
+        let pass = full_name!(module, "pass");
         // An `if` block without one of its own is not described, so the directive is here.
-        let directive = location.node.and_then(|node| node.own(&pass).next_back());
+        let directive = location.node.and_then(|node| node.own(pass).next_back());
         let text = directive.and_then(|directive| directive.arg(0));
         let variable = location.upstream.upstream.is_null();
         let value = text
@@ -159,8 +174,7 @@ impl<'a> Describer<'a> {
             return None;
         }
         let node = location.node?;
-        let prefix = module.prefix();
-        let zone = node.inherited(&full_name(prefix, "cache"))?.last().arg(0)?;
+        let zone = node.inherited(full_name!(module, "cache"))?.last().arg(0)?;
         if zone.contains(&b'$') {
             // The zone of an upgrade; "off" and nothing are none (ngx_http_upstream_cache_get).
             let zone = self.evaluate(zone, node)?;
@@ -169,16 +183,16 @@ impl<'a> Describer<'a> {
             }
         }
         let conditions = node
-            .inherited(&full_name(prefix, "cache_bypass"))
+            .inherited(full_name!(module, "cache_bypass"))
             .into_iter()
             .flat_map(|found| found.all())
             .flat_map(Directive::args)
             .map(|text| self.condition(text, node));
-        let key = node.inherited(&full_name(prefix, "cache_key"));
+        let key = node.inherited(full_name!(module, "cache_key"));
         let mut key = key.iter().flat_map(|found| found.last().args());
         let own = location.conf.mode().applies().then_some(Value::Guard);
         Some(Cache {
-            origin: origin(node, &full_name(prefix, "cache")),
+            origin: origin(node, full_name!(module, "cache")),
             keyed: key.any(|text| self.variables.may_tell_upgrades(text)),
             bypass: self.arenas.values.alloc_extend(conditions.chain(own)),
         })
@@ -254,11 +268,6 @@ impl<'a> Describer<'a> {
             Cow::Owned(value) => self.arenas.bytes.alloc_extend(value),
         })
     }
-}
-
-/// The name of a directive that each of the modules has.
-fn full_name(prefix: &str, name: &str) -> Vec<u8> {
-    [prefix, "_", name].concat().into_bytes()
 }
 
 const SET_HEADER: &[u8] = b"proxy_set_header";
