@@ -156,7 +156,7 @@ clean: ## remove everything that was built
 BENCH_PACKAGES = haproxy caddy apache2-bin valgrind
 BENCH          = $(CURDIR)/build/bin/websocket-guard-bench
 BENCH_QUICK   ?=
-# A quick run is no result to keep.
+# A quick run is no result to keep, and not to be quoted.
 BENCH_OUTPUT  ?= $(if $(BENCH_QUICK),build/bench,docs)
 bench           = $(BENCH) --nginx '$(call binary,$(FLAVOUR))' --module '$(CURDIR)/build/$(FLAVOUR)/$(SO)' \
 	$(if $(BENCH_QUICK),--quick)
@@ -172,7 +172,7 @@ bench-tool:
 
 .PHONY: bench
 bench: bench-setup module bench-tool ## measure all and write docs/benchmarks.md (BENCH_QUICK=1: a look, in build/bench/)
-	$(bench) --output '$(BENCH_OUTPUT)'
+	$(bench) --output '$(BENCH_OUTPUT)' $(if $(BENCH_QUICK),,--quote README.md)
 	@echo '$(BENCH_OUTPUT)/benchmarks.md'
 
 .PHONY: bench-config

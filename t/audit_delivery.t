@@ -12,7 +12,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(132);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(133);
 
 # Two findings of each level, and what the info lines say of the two guarded locations.
 my $broken = <<'EOC';
@@ -92,7 +92,8 @@ for my $option (qw/ -t -T /) {
 
     $nginx = instance('quiet', main => 'error_log configured.log warn;', http => $broken);
     run_once($nginx, '-t', more => ['-q']);
-    found($nginx, 'stderr', $UP_TO{warn}, '-t -q: what is wrong is still said');
+    found($nginx, 'stderr',    $UP_TO{warn}, '-t -q: what is wrong is still said');
+    found($nginx, 'start.log', $UP_TO{warn}, '-t -q: and no more');
 }
 
 # ---- a start and reloads -------------------------------------------------------------------------

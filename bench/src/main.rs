@@ -33,13 +33,14 @@ use crate::error::{Doing, Error, Result};
 use crate::process::Scratch;
 use crate::report::Report;
 
-const USAGE: &str = "websocket-guard-bench --module FILE [--nginx FILE] [--output DIRECTORY] [--quick] [PART ...]
+const USAGE: &str = "websocket-guard-bench --module FILE [--nginx FILE] [--output DIRECTORY] [--quote FILE] [--quick] [PART ...]
 
 Measures the parts rates, idle, fairness, instructions and configuration, or those that are named.
 
   --module FILE       ngx_http_websocket_guard_module.so
   --nginx FILE        the nginx that it is built for (nginx)
   --output DIRECTORY  write benchmarks.md and benchmarks/*.svg there; otherwise the figures are printed
+  --quote FILE        write the figures that have a goal into it, between the marks that it has for them
   --quick             fewer and shorter rounds: a look, not a result
 ";
 
@@ -101,6 +102,7 @@ struct Options {
     nginx: PathBuf,
     module: PathBuf,
     output: Option<PathBuf>,
+    quote: Option<PathBuf>,
     quick: bool,
     parts: Vec<Part>,
 }
@@ -133,6 +135,7 @@ impl Options {
                 .unwrap_or_else(|| "nginx".into()),
             module: arguments.value_from_str("--module").map_err(text)?,
             output: arguments.opt_value_from_str("--output").map_err(text)?,
+            quote: arguments.opt_value_from_str("--quote").map_err(text)?,
             quick: arguments.contains("--quick"),
             parts: Vec::new(),
         };
@@ -184,6 +187,9 @@ async fn run(options: Options) -> Result<()> {
         }
     }
     bench.progress("done");
+    if let Some(file) = options.quote {
+        report.quote(&file)?;
+    }
     match options.output {
         Some(directory) => {
             machine::describe(&bench, &mut report)?;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::chart::{self, Panel};
-use crate::error::{write, Doing, Result};
+use crate::error::{read, write, Doing, Error, Result};
 use crate::statistics::Estimate;
 
 #[derive(Default)]
@@ -100,7 +100,28 @@ impl Report {
         }
         write(&directory.join("benchmarks.md"), &format!("{introduction}{}", self.text()))
     }
+
+    /// Writes the figures that have a goal between the two marks in a file.
+    pub fn quote(&self, file: &Path) -> Result<()> {
+        let text = read(file)?;
+        let quoted = self.quoted(&text);
+        let missing =
+            || Error::new(format!("no {QUOTE:?} and {END_OF_QUOTE:?} in {}", file.display()));
+        write(file, &quoted.ok_or_else(missing)?)
+    }
+
+    fn quoted(&self, text: &str) -> Option<String> {
+        let (before, rest) = text.split_once(QUOTE)?;
+        let (_, after) = rest.split_once(END_OF_QUOTE)?;
+        let rows: Vec<Vec<String>> =
+            self.goals.iter().map(|goal| vec![goal.what.clone(), ratio(&goal.measured)]).collect();
+        let table = table(&["", "measured"], &rows);
+        Some(format!("{before}{QUOTE}\n{table}\n{END_OF_QUOTE}{after}"))
+    }
 }
+
+const QUOTE: &str = "<!-- figures of make bench -->";
+const END_OF_QUOTE: &str = "<!-- end of figures -->";
 
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = format!(
@@ -154,6 +175,17 @@ mod tests {
         assert_eq!(whole(-0.1), "0");
         assert_eq!(ratio(&Estimate::exact(1.0)), "1");
         assert_eq!(ratio(&Estimate::exact(1.02)), "1.0200");
+    }
+
+    #[test]
+    fn figures_are_quoted_between_the_marks() {
+        let mut report = Report::default();
+        report.goal("x", Bound::AtMost(1.0), Estimate::exact(0.5));
+        let text = format!("before\n{QUOTE}\nold\n{END_OF_QUOTE}\nafter\n");
+        let quoted = report.quoted(&text);
+        let table = "\n|  | measured |\n|---|---:|\n| x | 0.5000 |\n";
+        assert_eq!(quoted, Some(format!("before\n{QUOTE}\n{table}\n{END_OF_QUOTE}\nafter\n")));
+        assert_eq!(report.quoted("no marks"), None);
     }
 
     #[test]
