@@ -39,7 +39,10 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     unsafe {
         let request = Request::live(r);
         let status = request.raw().headers_out.status;
-        if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize || !request.is_main() {
+        if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize
+            || !request.is_main()
+            || request.may_have_attempt()
+        {
             if let Err(status) = look(request) {
                 return status;
             }
@@ -51,14 +54,20 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-/// Looks at the header of a 101, or of the answer to a subrequest; `Err` holds the status that the
-/// client gets instead.
+/// Looks at the header of a 101, of the answer to a handshake, or to a subrequest; `Err` holds the status
+/// that the client gets instead.
 #[cold]
 fn look(request: Request) -> Result<(), ngx_int_t> {
-    if request.is_main() {
+    if !request.is_main() {
+        note_subrequest(&request);
+        return Ok(());
+    }
+    if let Some(attempt) = request.attempt() {
+        attempt.note_response(&request);
+    }
+    if request.raw().headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
         return switch::verify(request);
     }
-    note_subrequest(&request);
     Ok(())
 }
 

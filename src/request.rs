@@ -30,6 +30,19 @@ mod bits {
     include!(concat!(env!("OUT_DIR"), "/request_bits.rs"));
 }
 
+/// The configuration of one location.
+#[derive(Clone, Copy)]
+pub struct Location {
+    pub conf: &'static LocationConf,
+    pub core: &'static ngx_http_core_loc_conf_t,
+}
+
+impl Location {
+    pub fn of(request: &Request) -> Option<Self> {
+        Some(Self { conf: request.location()?, core: request.core_location()? })
+    }
+}
+
 /// A live request.
 ///
 /// What is reached through it, headers and configuration, lives as long as the request's pool.
@@ -98,6 +111,29 @@ impl Request {
     /// Whether the request came to its phases (`ngx_http_handler`).
     pub fn reached_phases(&self) -> bool {
         self.bit(bits::websocket_guard_valid_location)
+    }
+
+    /// Whether the request is over and `post_action` follows it (`ngx_http_post_action`).
+    pub fn is_post_action(&self) -> bool {
+        self.bit(bits::websocket_guard_post_action)
+    }
+
+    /// Whether the body goes to the backend after all of it has come
+    /// (`ngx_http_upstream_send_request_body`).
+    pub fn is_body_buffered(&self) -> bool {
+        !self.bit(bits::websocket_guard_request_body_no_buffering)
+    }
+
+    /// Whether what is sent to the client now is the answer of the request's upstream, and not a page
+    /// that nginx or another module makes after the upstream was finalized.
+    pub fn is_answered_by_upstream(&self) -> bool {
+        // SAFETY: the upstream belongs to the live request.
+        self.upstream().is_some_and(|upstream| !unsafe { upstream.as_ref() }.cleanup.is_null())
+    }
+
+    /// Whether there is a Sec-WebSocket-Key, which nothing but a handshake has.
+    pub fn has_key(&self) -> bool {
+        self.values("Sec-WebSocket-Key").next().is_some()
     }
 
     pub fn closes_lingering(&self) -> bool {
@@ -213,7 +249,7 @@ impl Request {
     pub fn allowed<'p>(&self, protocols: &Selection<'p, impl Lines<'static>>) -> Option<ngx_str_t> {
         match protocols.only() {
             Some(only) => Some(configured(only)),
-            None => self.copy(&protocols.to_string()),
+            None => self.copy(protocols.to_string().as_bytes()),
         }
     }
 
@@ -258,9 +294,9 @@ impl Request {
     }
 
     /// Copies `text` into the request's pool; `None` if memory runs out.
-    pub fn copy(&self, text: &str) -> Option<ngx_str_t> {
+    pub fn copy(&self, text: &[u8]) -> Option<ngx_str_t> {
         // SAFETY: the pool lives as long as the request.
-        unsafe { ngx_str_t::from_bytes(self.raw().pool, text.as_bytes()) }
+        unsafe { ngx_str_t::from_bytes(self.raw().pool, text) }
     }
 
     /// Moves a value into the request's pool; `None` if memory runs out.

@@ -21,6 +21,8 @@ WEBSOCKET_GUARD_BIT(waited)
 WEBSOCKET_GUARD_BIT(header_only)
 WEBSOCKET_GUARD_BIT(valid_location)
 WEBSOCKET_GUARD_BIT(lingering_close)
+WEBSOCKET_GUARD_BIT(post_action)
+WEBSOCKET_GUARD_BIT(request_body_no_buffering)
 WEBSOCKET_GUARD_BIT(limit_req_status)
 WEBSOCKET_GUARD_BIT(limit_conn_status)
 
