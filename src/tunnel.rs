@@ -103,13 +103,15 @@ pub fn begin(request: Request, conf: &LocationConf) {
     }
 }
 
-/// Called when a 101 is flushed, which nginx does once its own loop is set up: the tunnel's bytes are
-/// moved by the guard's pump, if the location wants that.
+/// Called when a 101 has been flushed, which nginx does once its own loop is set up: the tunnel's bytes are
+/// moved by the guard's pump, if the location wants that, or if the client's socket has not taken all of
+/// the 101. nginx's loop would send the tunnel's bytes first.
 pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     let (Some(attempt), Some(conf)) = (request.attempt(), request.location()) else {
         return Ok(());
     };
-    if conf.pumps() && attempt.tunnel.get().is_some() && attempt.pump.get().is_none() {
+    let pumps = conf.pumps() || request.connection().buffered() != 0;
+    if pumps && attempt.tunnel.get().is_some() && attempt.pump.get().is_none() {
         attempt.pump.set(pump::start(request)?);
     }
     Ok(())
