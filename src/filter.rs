@@ -1,10 +1,13 @@
 //! The header and the body filter: they see every response first.
 
+use core::ptr;
+
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_chain_t, ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
-    ngx_http_request_t, ngx_http_top_body_filter, ngx_http_top_header_filter,
-    ngx_http_write_filter, ngx_int_t, NGX_ERROR, NGX_HTTP_SWITCHING_PROTOCOLS,
+    ngx_chain_t, ngx_http_filter_finalize_request, ngx_http_output_body_filter_pt,
+    ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
+    ngx_http_top_header_filter, ngx_http_write_filter, ngx_int_t, NGX_ERROR, NGX_HTTP_BAD_GATEWAY,
+    NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 
 use crate::request::{bytes, Request};
@@ -104,22 +107,39 @@ fn is_guarded_tunnel(request: &Request) -> bool {
 /// As for [`body_filter`].
 #[cold]
 unsafe fn write(request: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
-    let r = request.as_ptr();
     // SAFETY: guaranteed by the caller.
     let begins = unsafe { is_flush(chain) };
     if begins && !request.is_header_sent() {
         // SAFETY: as above.
-        return unsafe { pass_on(r, chain) };
+        return unsafe { refuse(request, chain) };
     }
     if begins {
         request.lift_limit_rate();
     }
     // SAFETY: as above.
-    let status = unsafe { ngx_http_write_filter(r, chain) };
+    let status = unsafe { ngx_http_write_filter(request.as_ptr(), chain) };
     if begins && status != NGX_ERROR as ngx_int_t && tunnel::take_over(request).is_err() {
         return Status::NGX_ERROR.into();
     }
     status
+}
+
+/// A filter has held the header of the 101 back until it has seen the body, of which it makes another
+/// one (`image_filter`, `xslt_stylesheet`). It may answer the flush itself, with an error; else there
+/// would be a tunnel without a 101.
+///
+/// # Safety
+/// As for [`body_filter`].
+unsafe fn refuse(request: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
+    let r = request.as_ptr();
+    // SAFETY: guaranteed by the caller; nothing of the response was sent.
+    unsafe {
+        let status = pass_on(r, chain);
+        if status == NGX_ERROR as ngx_int_t || request.is_header_sent() {
+            return status;
+        }
+        ngx_http_filter_finalize_request(r, ptr::null_mut(), NGX_HTTP_BAD_GATEWAY as ngx_int_t)
+    }
 }
 
 /// # Safety
