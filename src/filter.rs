@@ -84,9 +84,11 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
 /// As for [`body_filter`].
 unsafe fn pass_on(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
-    match unsafe { NEXT_BODY } {
-        Some(next) => unsafe { next(r, chain) },
-        None => Status::NGX_OK.into(),
+    unsafe {
+        match NEXT_BODY {
+            Some(next) => next(r, chain),
+            None => Status::NGX_OK.into(),
+        }
     }
 }
 
