@@ -56,7 +56,7 @@ pub struct Attempt {
     pub subrequest_101: Cell<Option<&'static [u8]>>,
     /// Whether the request's diagnosis was written.
     pub reported: Cell<bool>,
-    /// Set once a 101 is on its way to the client, and while and after the request is a tunnel.
+    /// Set once a backend's 101 is on its way to the client.
     pub tunnel: Cell<Option<Tunnel>>,
     /// Set while the guard moves the tunnel's bytes.
     pub pump: Cell<Option<&'static Pump>>,
@@ -169,20 +169,24 @@ impl Attempt {
             0 => u16::try_from(r.headers_out.status).unwrap_or(0),
             status => u16::try_from(status).unwrap_or(0),
         };
-        match (self.tunnel.get(), status) {
-            (Some(_), _) => NGX_HTTP_SWITCHING_PROTOCOLS as u16,
-            _ if self.served_by_other.get() => NGX_HTTP_SWITCHING_PROTOCOLS as u16,
+        match status {
+            _ if self.is_tunnel() || self.served_by_other.get() => {
+                NGX_HTTP_SWITCHING_PROTOCOLS as u16
+            }
             // It was about to be sent, and was not.
-            (None, 101) if self.replaced.get() => 0,
+            101 if self.replaced.get() => 0,
             _ => status,
         }
     }
 
-    /// Notes that the 101 of a backend did not reach the client: nothing is a tunnel before nginx has
-    /// sent its header on (`ngx_http_upstream_send_response`).
+    /// Notes that the 101 of a backend did not reach the client.
     pub fn note_replaced(&self) {
         self.replaced.set(true);
-        self.tunnel.set(None);
+    }
+
+    /// Whether a backend's 101 has been sent on, and as far as is known has reached the client.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.get().is_some() && !self.replaced.get()
     }
 
     /// Whether another module has opened a WebSocket of its own.
@@ -207,9 +211,7 @@ impl Attempt {
 
     /// Whether the request became a tunnel, and nothing more is to be said about that.
     pub fn is_sound_tunnel(&self) -> bool {
-        self.tunnel.get().is_some()
-            && self.switch_fault().is_none()
-            && self.subrequest_101.get().is_none()
+        self.is_tunnel() && self.switch_fault().is_none() && self.subrequest_101.get().is_none()
     }
 
     /// Whether the request came as far as a location's preaccess phase.

@@ -6,7 +6,7 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi::{
-    ngx_connection_t, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
+    ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
     ngx_http_request_t, ngx_http_upstream_t, ngx_http_variable_value_t, ngx_list_t, ngx_palloc,
     ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
 };
@@ -134,6 +134,11 @@ impl Request {
     /// Whether there is a Sec-WebSocket-Key, which nothing but a handshake has.
     pub fn has_key(&self) -> bool {
         self.values("Sec-WebSocket-Key").next().is_some()
+    }
+
+    /// Whether the header of the response has come through the filters (`ngx_http_header_filter`).
+    pub fn is_header_sent(&self) -> bool {
+        self.bit(bits::websocket_guard_header_sent)
     }
 
     pub fn closes_lingering(&self) -> bool {
@@ -308,6 +313,26 @@ impl Request {
             let place = NonNull::new(ngx_palloc(self.raw().pool, size_of::<T>()))?.cast::<T>();
             place.write(value);
             Some(place.as_ref())
+        }
+    }
+
+    /// Whatever of the response is still to be sent goes without `limit_rate`, and without waiting for
+    /// the time that it has cost already.
+    ///
+    /// nginx waits with the client's write timer, and the event is `delayed` until that has expired. A
+    /// tunnel's loop, nginx's as well as the guard's, has the same timer for the client's send timeout,
+    /// and deletes it (`ngx_http_upstream_process_upgraded`). Nothing would be sent any more.
+    pub fn lift_limit_rate(self) {
+        // SAFETY: the request is live, and its connection has both events.
+        unsafe {
+            bits::websocket_guard_lift_limit_rate(self.as_ptr());
+            let write = self.connection().write;
+            if (*write).delayed() != 0 {
+                (*write).set_delayed(0);
+                if (*write).timer_set() != 0 {
+                    ngx_del_timer(write);
+                }
+            }
         }
     }
 

@@ -104,14 +104,16 @@ pub fn begin(request: Request, conf: &LocationConf) {
     }
 }
 
-/// Called when a 101 is flushed, which nginx does once its own loop is set up: the tunnel's bytes are
-/// moved by the guard's pump, if the location wants that.
+/// Called when a 101 has been flushed, which nginx does once its own loop is set up: the tunnel's bytes are
+/// moved by the guard's pump, if the location wants that, or if the client's socket has not taken all of
+/// the 101. nginx's loop would send the tunnel's bytes first.
 pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     let (Some(attempt), Some(conf)) = (request.attempt(), request.location()) else {
         return Ok(());
     };
-    let begins = attempt.tunnel.get().is_some() && attempt.pump.get().is_none();
-    if conf.pumps() && begins && is_switched(&request) {
+    let pumps = conf.pumps() || request.connection().buffered() != 0;
+    let begins = attempt.is_tunnel() && attempt.pump.get().is_none();
+    if pumps && begins && is_switched(&request) {
         attempt.pump.set(pump::start(request)?);
     }
     Ok(())
@@ -127,7 +129,7 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     let Some(request) = (unsafe { Request::new(r) }) else { return };
     let Some(attempt) = request.find_attempt() else { return };
     let Some(tunnel) = attempt.tunnel.get() else { return };
-    if is_switched(&request) {
+    if attempt.is_tunnel() && is_switched(&request) {
         report_end(&request, attempt, &tunnel, rc);
     } else {
         attempt.note_replaced();
