@@ -7,8 +7,8 @@ use core::slice;
 
 use ngx::ffi::{
     ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
-    ngx_http_request_t, ngx_http_upstream_t, ngx_http_variable_value_t, ngx_list_t, ngx_palloc,
-    ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_http_variable_value_t, ngx_list_part_t,
+    ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
 };
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
@@ -131,9 +131,23 @@ impl Request {
         self.upstream().is_some_and(|upstream| !unsafe { upstream.as_ref() }.cleanup.is_null())
     }
 
-    /// Whether there is a Sec-WebSocket-Key, which nothing but a handshake has.
+    /// Whether there is a Sec-WebSocket-Key, which nothing but a handshake has. It is asked of every
+    /// request: the hash that nginx keeps with a name is enough to pass over all other lines.
+    #[inline]
     pub fn has_key(&self) -> bool {
-        self.values("Sec-WebSocket-Key").next().is_some()
+        const HASH: ngx_uint_t = hash(b"sec-websocket-key");
+        let mut part: *const ngx_list_part_t = &self.raw().headers_in.headers.part;
+        // SAFETY: the parts of the request's list are linked, end with null, and hold header lines.
+        while let Some(lines) = unsafe { part.as_ref() } {
+            // SAFETY: as above; a part holds `nelts` of them.
+            let found = (0..lines.nelts)
+                .any(|n| unsafe { (*lines.elts.cast::<ngx_table_elt_t>().add(n)).hash } == HASH);
+            if found {
+                return self.values("Sec-WebSocket-Key").next().is_some();
+            }
+            part = lines.next;
+        }
+        false
     }
 
     /// Whether the header of the response has come through the filters (`ngx_http_header_filter`).
@@ -355,6 +369,16 @@ impl Request {
             }
         }
     }
+}
+
+/// The hash of a name in lower case (`ngx_hash`).
+const fn hash(name: &[u8]) -> ngx_uint_t {
+    let (mut hash, mut rest): (ngx_uint_t, &[u8]) = (0, name);
+    while let [byte, others @ ..] = rest {
+        hash = hash.wrapping_mul(31).wrapping_add(*byte as ngx_uint_t);
+        rest = others;
+    }
+    hash
 }
 
 /// Gives a variable its value for this time only.
