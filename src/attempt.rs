@@ -57,6 +57,8 @@ pub struct Attempt {
     pub free_peer: Cell<ngx_event_free_peer_pt>,
     /// What is wrong with a backend's 101, and which backend's that was.
     switch_fault: Cell<Option<&'static (SwitchFault<'static>, Option<Passed>)>>,
+    /// Whether the gate has refused it for its Sec-WebSocket-Version.
+    pub needs_version: Cell<bool>,
     /// Whether the request's diagnosis was written.
     pub reported: Cell<bool>,
     /// Set once the request is a tunnel.

@@ -9,7 +9,7 @@ use ngx::ffi::{
 
 use crate::nginx::AllocationFailed;
 use crate::request::{bytes, Request};
-use crate::{switch, tunnel};
+use crate::{gate, switch, tunnel};
 
 /// The next filters, as every nginx filter module keeps them: set each time a configuration is read.
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
@@ -39,7 +39,10 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     unsafe {
         let request = Request::live(r);
         let status = request.raw().headers_out.status;
-        if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize || !request.is_main() {
+        let concerned = status == NGX_HTTP_SWITCHING_PROTOCOLS as usize
+            || status == gate::UPGRADE_REQUIRED
+            || !request.is_main();
+        if concerned {
             if let Err(status) = look(request) {
                 return status;
             }
@@ -51,15 +54,18 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-/// Looks at the header of a 101, or of the answer to a subrequest; `Err` holds the status that the
+/// Looks at the header of a 101, of a 426, or of the answer to a subrequest; `Err` holds the status that the
 /// client gets instead.
 #[cold]
 fn look(request: Request) -> Result<(), ngx_int_t> {
-    if request.is_main() {
-        return switch::verify(request);
+    if !request.is_main() {
+        note_subrequest(&request);
+        return Ok(());
     }
-    note_subrequest(&request);
-    Ok(())
+    if request.raw().headers_out.status == gate::UPGRADE_REQUIRED {
+        return gate::explain(request).map_err(|AllocationFailed| Status::NGX_ERROR.into());
+    }
+    switch::verify(request)
 }
 
 /// All that it wants is the flush with which nginx begins a tunnel; the rest passes through.
