@@ -181,6 +181,11 @@ impl Attempt {
             && self.subrequest_101.get().is_none()
     }
 
+    /// Whether it is at a page that stands for an error, whose status it keeps.
+    pub fn is_at_error_page(&self) -> bool {
+        self.for_error_page.get()
+    }
+
     /// Whether the request came as far as a location's preaccess phase.
     pub fn reached_location(&self) -> bool {
         self.current.get().is_some()

@@ -4,12 +4,14 @@ use ngx::core::Status;
 use ngx::ffi::{
     ngx_chain_t, ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
     ngx_http_request_t, ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_int_t,
-    NGX_HTTP_SWITCHING_PROTOCOLS,
+    ngx_uint_t, NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 
 use crate::nginx::AllocationFailed;
 use crate::request::{bytes, Request};
 use crate::{gate, switch, tunnel};
+
+const SWITCHING_PROTOCOLS: ngx_uint_t = NGX_HTTP_SWITCHING_PROTOCOLS as ngx_uint_t;
 
 /// The next filters, as every nginx filter module keeps them: set each time a configuration is read.
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
@@ -38,9 +40,9 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     unsafe {
         let request = Request::live(r);
-        let status = request.raw().headers_out.status;
-        let concerned = status == NGX_HTTP_SWITCHING_PROTOCOLS as usize
-            || status == gate::UPGRADE_REQUIRED
+        let headers_out = &request.raw().headers_out;
+        let concerned = headers_out.status == SWITCHING_PROTOCOLS
+            || request.raw().err_status != 0
             || !request.is_main();
         if concerned {
             if let Err(status) = look(request) {
@@ -54,18 +56,22 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     }
 }
 
-/// Looks at the header of a 101, of a 426, or of the answer to a subrequest; `Err` holds the status that the
-/// client gets instead.
+/// Looks at the header of a 101, of what stands for an error, or of the answer to a subrequest; `Err` holds the status
+/// that the client gets instead.
 #[cold]
 fn look(request: Request) -> Result<(), ngx_int_t> {
     if !request.is_main() {
         note_subrequest(&request);
         return Ok(());
     }
-    if request.raw().headers_out.status == gate::UPGRADE_REQUIRED {
-        return gate::explain(request).map_err(|AllocationFailed| Status::NGX_ERROR.into());
+    match request.raw().headers_out.status {
+        SWITCHING_PROTOCOLS => switch::verify(request),
+        gate::UPGRADE_REQUIRED => {
+            switch::verify_hidden(request)?;
+            gate::explain(request).map_err(|AllocationFailed| Status::NGX_ERROR.into())
+        }
+        _ => switch::verify_hidden(request),
     }
-    switch::verify(request)
 }
 
 /// All that it wants is the flush with which nginx begins a tunnel; the rest passes through.
@@ -76,7 +82,7 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     // SAFETY: guaranteed by the caller.
     unsafe {
         let request = Request::live(r);
-        if request.raw().headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
+        if request.raw().headers_out.status == SWITCHING_PROTOCOLS {
             if let Err(AllocationFailed) = take_over(request, chain) {
                 return Status::NGX_ERROR.into();
             }
@@ -116,7 +122,7 @@ fn note_subrequest(request: &Request) {
     // SAFETY: the upstream belongs to the live request.
     let switches =
         request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.upgrade() != 0);
-    if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize && switches {
+    if status == SWITCHING_PROTOCOLS && switches {
         attempt.subrequest_101.set(Some(bytes(r.uri)));
     }
     if request.is_auth_request() {

@@ -56,10 +56,15 @@ fn pass(request: Request) -> Result<(), ngx_int_t> {
 
     let handshake = request.handshake();
     let checked = check(&request, conf, &handshake);
-    let answer = if conf.mode().applies() {
-        decide(request, attempt, conf, &handshake, &checked)
-    } else {
-        Ok(())
+    let answer = match conf.mode().applies() {
+        true if attempt.is_at_error_page() => {
+            // Its status is that of the error, so that no 101 can come of it: only the page is wanted, and was not
+            // what the gate may have refused.
+            make_plain(request);
+            Ok(())
+        }
+        true => decide(request, attempt, conf, &handshake, &checked),
+        false => Ok(()),
     };
     attempt.note_check(checked, answer.is_err());
     answer
@@ -78,9 +83,7 @@ fn decide<F: Fields<'static>>(
     match action(conf, checked) {
         Action::Forward => forward(request, attempt, conf, &handshake.upgrade),
         Action::PlainHttp => {
-            request.lines("Upgrade").for_each(discard);
-            request.forget_upgrade();
-            request.forget_variable();
+            make_plain(request);
             Ok(())
         }
         Action::BadRequest => Err(NGX_HTTP_BAD_REQUEST as ngx_int_t),
@@ -184,6 +187,13 @@ fn forward<F: Fields<'static>>(
     Ok(())
 }
 
+/// Makes it a request that has no Upgrade header.
+fn make_plain(request: Request) {
+    request.lines("Upgrade").for_each(discard);
+    request.forget_upgrade();
+    request.forget_variable();
+}
+
 fn reduce(request: Request, allowed: ngx_str_t) {
     let mut lines = request.lines("Upgrade");
     if let Some(mut first) = lines.next() {
@@ -215,8 +225,10 @@ fn discard(mut line: NonNull<ngx_table_elt_t>) {
 /// of the 426.
 pub fn explain(request: Request) -> Result<(), AllocationFailed> {
     let headers_out = &request.raw().headers_out;
-    // Only a backend's has a reason phrase.
-    let is_of_backend = !headers_out.status_line.is_empty();
+    // A backend's has a reason phrase, unless it stands for an error; then it may be a 101 that nginx makes a tunnel.
+    let is_of_backend = !headers_out.status_line.is_empty()
+        // SAFETY: the upstream belongs to the live request.
+        || request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.upgrade() != 0);
     if is_of_backend || !request.attempt().is_some_and(|attempt| attempt.needs_version.get()) {
         return Ok(());
     }

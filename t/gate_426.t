@@ -11,7 +11,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy map access /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(19);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(20);
 
 %%TEST_GLOBALS%%
 
@@ -125,6 +125,12 @@ http {
             proxy_pass  http://127.0.0.1:8081;
         }
 
+        location /switched/ {
+            websocket_guard  on;
+            proxy_pass       http://127.0.0.1:8081;
+            error_page       426 @old;
+        }
+
         location /satisfy/ {
             websocket_guard  on;
             satisfy          any;
@@ -151,8 +157,9 @@ for my $case (
     ['replaced',  '200'],
     ['redirect',  '302'],
     ['twice',     "426 $told"],
-    ['recursive', '101  websocket'],
+    ['recursive', "426 $told"],
     ['named',     "426 $told"],
+    ['switched',  '426  websocket'],
     ['satisfy',   "426 $told"],
 ) {
     my ($path, $expected) = @$case;
@@ -182,7 +189,7 @@ sub understood {
 # The same, behind the status.
 sub told {
     my ($path, @request) = @_;
-    my $ws = websocket(path => $path, @request);
+    my $ws = websocket(path => $path, body => 0, @request);
     my $told = join ' ', $ws->status, understood($ws);
     $told =~ s/ +\z//;
     $ws->disconnect;

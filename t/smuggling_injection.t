@@ -34,7 +34,8 @@ http {
         server_name  localhost;
 
         set  $port  %%PORT_8081%%;
-        set  $bind  127.0.0.1;
+        set  $bind  127.0.0.2;
+        set  $last  3;
 EOC
 
 my %passes = (fixed => '127.0.0.1:8081', block => 'pool', variable => '127.0.0.1:$port', named => '$pool');
@@ -79,9 +80,10 @@ $conf .= <<'EOC';
             }
         }
 
+        # the address that proxy_bind says is used
         location /bound/address/ {
             websocket_guard   on;
-            proxy_bind        127.0.0.1;
+            proxy_bind        127.0.0.2;
             proxy_set_header  X-Path $uri;
             proxy_pass        http://127.0.0.1:8081;
         }
@@ -91,6 +93,37 @@ $conf .= <<'EOC';
             proxy_bind        $bind;
             proxy_set_header  X-Path $uri;
             proxy_pass        http://127.0.0.1:$port;
+        }
+
+        location /bound/off/ {
+            websocket_guard   on;
+            proxy_bind        off;
+            proxy_pass        http://127.0.0.1:8083;
+        }
+
+        location /bound/seen/ {
+            proxy_bind        127.0.0.4;
+
+            location /bound/seen/inherited/ {
+                websocket_guard   auto;
+                proxy_pass        http://127.0.0.1:8083;
+            }
+
+            location /bound/seen/own/ {
+                websocket_guard   on;
+                proxy_bind        127.0.0.$last;
+                proxy_pass        http://127.0.0.1:8083;
+            }
+
+            location /bound/seen/wrong/ {
+                websocket_guard   on;
+                proxy_bind        $uri;
+                proxy_pass        http://127.0.0.1:8083;
+            }
+
+            location /bound/seen/outside/ {
+                proxy_pass        http://127.0.0.1:8083;
+            }
         }
 
         # what it says itself, stays
@@ -109,10 +142,15 @@ $conf .= <<'EOC';
             proxy_pass               http://127.0.0.1:8081;
         }
     }
+
+    server {
+        listen       127.0.0.1:8083;
+        return       200 $remote_addr;
+    }
 }
 EOC
 
-$t->write_file_expand('nginx.conf', $conf)->plan(118);
+$t->write_file_expand('nginx.conf', $conf)->plan(123);
 
 run_backend($t, 8081);
 $t->run();
@@ -162,6 +200,12 @@ is(outcome($t, path => '/block/x%0d%0aUpgrade:%20h2c%0d%0aX:/ws'),
     '500, [error] upgrade failed: the request to the backend had a line "Upgrade: h2c", which ' . place_of($t, '/block/')
     . ' does not allow; use $request_uri in proxy_set_header and proxy_pass there, or a regular expression without line ends, '
     . 'such as "[^\\r\\n]*" [upgrade-injected]', 'the line');
+my %bound = (off => '127.0.0.1', map {("seen/$_" => '127.0.0.4')} qw/ inherited outside /);
+for my $location (sort keys %bound) {
+    is(http_get("/bound/$location/") =~ s/.*\r\n\r\n//sr, $bound{$location}, "bound, $location");
+}
+is(http_get('/bound/seen/own/') =~ s/.*\r\n\r\n//sr, '127.0.0.3', 'bound, a variable');
+is(http_get('/bound/seen/wrong/') =~ s/.*\r\n\r\n//sr, '127.0.0.1', 'bound, no address');
 my @arrived = grep { /h2c/ } map { $_->header('Upgrade'), $_->header('Upgrade '), $_->header(' Upgrade') } requests_seen($t);
 is("@arrived", '', 'nothing of it arrived');
 
