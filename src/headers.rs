@@ -116,9 +116,8 @@ impl HeaderList {
         forwarded: bool,
         variable: ngx_str_t,
     ) -> Result<(NonNull<ngx_array_t>, Option<OwnUpgrade>), AllocationFailed> {
-        let is_checked = |entry: &ngx_keyval_t| {
-            same_header(entry, &UPGRADE) && may_be_the_clients(entry.value)
-        };
+        let is_checked =
+            |entry: &ngx_keyval_t| same_header(entry, &UPGRADE) && may_be_the_clients(entry.value);
         let mut own = None;
         let mut entries = Vec::with_capacity(self.entries().len());
         for entry in self.entries() {

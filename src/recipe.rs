@@ -68,7 +68,8 @@ pub struct Recipe {
 impl Recipe {
     /// A value of the location's headers as the operator wrote it.
     pub fn own_text(&self, value: ngx_str_t) -> ngx_str_t {
-        let own = CHECKED_UPGRADE.iter().zip(self.upgrade).find(|(text, _)| text.data == value.data);
+        let own =
+            CHECKED_UPGRADE.iter().zip(self.upgrade).find(|(text, _)| text.data == value.data);
         // SAFETY: compiled values live as long as the configuration, and keep their text.
         own.and_then(|(_, own)| own).map_or(value, |own| unsafe { own.as_ref() }.value)
     }

@@ -118,8 +118,10 @@ impl<'a> Field<'a> for HeadLine<'a> {
 /// The value of a line that may be taken for an Upgrade line.
 fn upgrade_value(line: &[u8]) -> Option<&[u8]> {
     let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
-    let name = name.trim_ascii();
-    same(name, b"Upgrade").then(|| trim(value.get(1..).unwrap_or_default()))
+    let is_visible = |byte: &u8| *byte > b' ';
+    let start = name.iter().position(is_visible)?;
+    let end = name.iter().rposition(is_visible)?;
+    same(name.get(start..=end)?, b"Upgrade").then(|| trim(value.get(1..).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -158,7 +160,8 @@ mod tests {
     fn upgrade_lines_that_are_not_allowed() {
         fn other(lines: &str) -> Option<String> {
             let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}X: y\r\n\r\nUpgrade: body\r\n");
-            let other = Head::new(head.as_bytes()).upgrade_other_than(|value| value == b"websocket");
+            let other =
+                Head::new(head.as_bytes()).upgrade_other_than(|value| value == b"websocket");
             other.map(|other| String::from_utf8(other.to_vec()).unwrap())
         }
         for sound in [

@@ -197,7 +197,9 @@ mod tests {
         for allowed in [&b""[..], b" , ", b"websocket", b" WebSocket ,,websocket\t"] {
             assert!(default.allow([allowed].into_iter()), "{allowed:?}");
         }
-        for other in [&b"h2c"[..], b"websocket, h2c", b"websocket\r\nX: y", b"websocket h2c", b"websocket\0"] {
+        for other in
+            [&b"h2c"[..], b"websocket, h2c", b"websocket\r\nX: y", b"websocket h2c", b"websocket\0"]
+        {
             assert!(!default.allow([other].into_iter()), "{other:?}");
             assert!(!default.allow([b"websocket", other].into_iter()), "{other:?}");
         }

@@ -801,7 +801,7 @@ events {
     cause: "variables such as $uri and captured groups can hold ends of lines, so that a client writes header lines of its own where proxy_set_header or proxy_pass uses them; an Upgrade line is the classic way past a proxy's rules",
     fix: "use $request_uri in proxy_set_header and proxy_pass there, or a regular expression without line ends, such as \"[^\\r\\n]*\"",
     symptom: "500 in guarded locations, and nothing is sent to the backend",
-    example: "websocket_guard: upgrade failed: the request to the backend had a line \"Upgrade: h2c\", which location \"/ws\" (nginx.conf:42) does not allow; use $request_uri in proxy_set_header and proxy_pass there, or a regular expression without line ends, such as \"[^\\r\\n]*\" [upgrade-injected]";
+    example: "websocket_guard: upgrade failed: the request to the backend had a line \"Upgrade: h2c\", which location \"/chat\" (conf/nginx.conf:31) does not allow; use $request_uri in proxy_set_header and proxy_pass there, or a regular expression without line ends, such as \"[^\\r\\n]*\" [upgrade-injected]";
 
     Http2Upgrade "http2-upgrade", Run Configured;
     title: "an HTTP/2 or HTTP/3 request carries an Upgrade header",

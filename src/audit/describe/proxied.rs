@@ -215,7 +215,8 @@ impl<'a> Describer<'a> {
                 let directives: Vec<Directive> =
                     found.into_iter().flat_map(|found| found.all()).collect();
                 let described = entries.iter().map(|entry| {
-                    let (name, value) = (bytes(entry.key), bytes(conf.recipe.own_text(entry.value)));
+                    let (name, value) =
+                        (bytes(entry.key), bytes(conf.recipe.own_text(entry.value)));
                     let directive = directives
                         .iter()
                         .find(|it| it.arg(0) == Some(name) && it.arg(1) == Some(value));
