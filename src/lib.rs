@@ -23,6 +23,8 @@ mod headers;
 mod journal;
 mod lifecycle;
 mod nginx;
+mod outbound;
+mod params;
 mod peer;
 mod proxies;
 mod recipe;

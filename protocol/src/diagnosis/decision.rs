@@ -46,6 +46,9 @@ fn plain(facts: &Facts) -> Option<Finding> {
 }
 
 fn other_protocol(facts: &Facts) -> Option<Finding> {
+    if let Gate::Injected { .. } = facts.gate {
+        return gate(facts);
+    }
     if facts.switch_fault().is_some() {
         return Some(Finding::Unsolicited101);
     }
@@ -104,6 +107,7 @@ fn gate(facts: &Facts) -> Option<Finding> {
         Gate::Passed => None,
         // Elsewhere it was let through, and something else has failed.
         Gate::OriginDenied { .. } => facts.mode.is_guarded().then_some(Finding::OriginDenied),
+        Gate::Injected { .. } => Some(Finding::UpgradeInjected),
         Gate::Violated(violation) => Some(match violation {
             Violation::Http2Upgrade => Finding::Http2Upgrade,
             Violation::Method => Finding::HandshakeMethod,

@@ -192,6 +192,17 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             }?;
             write!(f, ", allowed: \"{}\"", Escaped(allowed.as_bytes()))
         }
+        Finding::UpgradeInjected => {
+            let Gate::Injected { upgrade } = facts.gate else {
+                return Ok(());
+            };
+            let upgrade = Escaped(upgrade);
+            write!(
+                f,
+                "the request to the backend had a line \"Upgrade: {upgrade}\", which {place} does \
+                 not allow"
+            )
+        }
         Finding::Http2Upgrade => write!(
             f,
             "an {} request has an Upgrade header, which only HTTP/1.1 knows",
