@@ -58,16 +58,21 @@ impl<'a> Head<'a> {
         let request_line = iter::once(self.request_line);
         let lines = request_line.chain(self.fields.map(|line| line.0));
         let mut after_upgrade = false;
-        for line in lines.flat_map(|line| line.split(|&byte| byte == b'\r')) {
+        let mut other = |line: &'a [u8]| {
             let value = match upgrade_value(line) {
-                Some(value) => Some(value),
                 None if after_upgrade && matches!(line, [b' ' | b'\t', ..]) => Some(trim(line)),
-                None => None,
+                value => value,
             };
             after_upgrade = value.is_some();
-            let value = value.filter(|value| !value.is_empty() && !is_allowed(value));
-            if value.is_some() {
-                return value;
+            value.filter(|value| !value.is_empty() && !is_allowed(value))
+        };
+        for line in lines {
+            let found = match memchr(b'\r', line) {
+                None => other(line),
+                Some(_) => line.split(|&byte| byte == b'\r').find_map(&mut other),
+            };
+            if found.is_some() {
+                return found;
             }
         }
         None
@@ -117,11 +122,15 @@ impl<'a> Field<'a> for HeadLine<'a> {
 
 /// The value of a line that may be taken for an Upgrade line.
 fn upgrade_value(line: &[u8]) -> Option<&[u8]> {
-    let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
     let is_visible = |byte: &u8| *byte > b' ';
-    let start = name.iter().position(is_visible)?;
+    let line = line.get(line.iter().position(is_visible)?..)?;
+    // Most lines end the search here.
+    if !matches!(line, [b'U' | b'u', ..]) {
+        return None;
+    }
+    let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
     let end = name.iter().rposition(is_visible)?;
-    same(name.get(start..=end)?, b"Upgrade").then(|| trim(value.get(1..).unwrap_or_default()))
+    same(name.get(..=end)?, b"Upgrade").then(|| trim(value.get(1..).unwrap_or_default()))
 }
 
 #[cfg(test)]
