@@ -28,6 +28,7 @@ mod recipe;
 mod request;
 mod sent;
 mod switch;
+mod text;
 mod trial;
 mod tunnel;
 mod upstreams;

@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str;
 
-use regex::bytes::{Regex, RegexBuilder};
 use thiserror::Error;
 
 use crate::escape::Escaped;
+use crate::regex::{Regex, RegexError};
 use crate::token::{only_line, Lines};
 
 /// The words of `websocket_guard_origin`.
@@ -345,28 +345,10 @@ fn is_name_char(byte: u8) -> bool {
 }
 
 fn compile(pattern: &str, ignore_case: bool) -> Result<Rule, Reason> {
-    const MAX_SIZE: usize = 1 << 20;
-
     if pattern.is_empty() {
         return Err(Reason::EmptyRegex);
     }
-    RegexBuilder::new(pattern)
-        .case_insensitive(ignore_case)
-        .unicode(false)
-        .size_limit(MAX_SIZE)
-        .dfa_size_limit(MAX_SIZE)
-        .build()
-        .map(Rule::Matching)
-        .map_err(|error| match error {
-            regex::Error::Syntax(text) => Reason::Regex(last_line(&text)),
-            other => Reason::Regex(other.to_string()),
-        })
-}
-
-/// The message of a syntax error, without the drawing of where it is.
-fn last_line(text: &str) -> String {
-    let line = text.lines().last().unwrap_or(text);
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    Regex::new(pattern, ignore_case).map(Rule::Matching).map_err(Reason::Regex)
 }
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -393,8 +375,8 @@ enum Reason {
     Invalid,
     #[error("no regular expression after the \"~\"")]
     EmptyRegex,
-    #[error("not a regular expression: {}", Escaped(.0.as_bytes()))]
-    Regex(String),
+    #[error("{}", Escaped(.0.to_string().as_bytes()))]
+    Regex(RegexError),
 }
 
 struct Quoted<'a>(&'a [u8]);

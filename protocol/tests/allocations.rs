@@ -23,9 +23,6 @@ fn a_large_request_is_checked_without_allocations() {
         let lines = once(origin);
         origins.as_ref().map(|origins| origins.check(lines, &own).is_ok())
     };
-    // The first use of a regular expression makes its cache.
-    check_origin(b"y");
-
     let request = Request {
         is_get: true,
         http_version: HttpVersion::Http11,
