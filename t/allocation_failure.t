@@ -17,7 +17,7 @@ my $REQUESTS = 2000;
 my $PERIOD   = 30;
 my $SEED     = $ENV{TEST_SEED} || 9;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy map /);
+my $t = Test::Nginx->new()->has(qw/ http proxy map auth_request /);
 
 my $sanitized = `$ENV{TEST_NGINX_BINARY} -V 2>&1` =~ /-fsanitize=address/;
 
@@ -101,6 +101,12 @@ http {
             proxy_pass              http://127.0.0.1:8081;
         }
 
+        location /auth/ {
+            websocket_guard  on;
+            auth_request     /check/plain;
+            proxy_pass       http://127.0.0.1:8081;
+        }
+
         location /page/ {
             websocket_guard  on;
             error_page       404 502 = /unmarked/page;
@@ -122,7 +128,7 @@ note "seed $SEED";
 srand $SEED;
 control($worker, $PERIOD, $SEED) unless $sanitized;
 
-my @locations = qw/ off unmarked check auto on regex lenient native page /;
+my @locations = qw/ off unmarked check auto on regex lenient native auth page /;
 my @segments  = (qw/ ws greet?hello bad-accept 101 close reset status?404 status?302 no-upgrade-header /, 'big-header?6000');
 my @headers   = (
     ([]) x 3,
@@ -135,8 +141,11 @@ for my $number (1 .. $REQUESTS) {
     my ($location, $segment, $headers) = map { $_->[rand @$_] } \@locations, \@segments, \@headers;
     my $client = websocket(path => "/$location/$segment", headers => $headers, timeout => 5);
     $statuses{ $client->status }++;
-    $client->echo('hello', 5) if $client->is_open && $segment eq 'ws' && !@$headers;
-    # No port is left in TIME_WAIT.
+    if ($client->is_open && $segment eq 'ws') {
+        # More than a buffer now and then.
+        $client->echo('x' x ($number % 5 ? 5 : 200_000), 5);
+    }
+    # Leaves no port in TIME_WAIT.
     $client->reset;
     next if $number % 100;
     my @silent = grep { ($tunnels{$_}->echo($number) // '') ne $number } sort keys %tunnels;
