@@ -17,7 +17,7 @@ pub const MORE_LINES: u32 = 500;
 pub const PLACES: usize = 512;
 
 /// In how many places a key can be.
-const TRIES: usize = 16;
+const TRIES: usize = 64;
 
 /// What was counted in a window; `S` is what a sum is about.
 #[derive(Debug)]

@@ -115,6 +115,10 @@ impl OriginError {
     }
 }
 
+/// The longest value that a regular expression is tried on: a name of a host has 253 bytes at most, and an
+/// expression takes time for each byte.
+const MAX_SEARCHED: usize = 512;
+
 #[derive(Clone, Debug)]
 enum Rule {
     Same,
@@ -184,7 +188,9 @@ impl Rule {
             // Only ever a single origin: an expression without anchors must not find a listed one
             // beside another.
             Self::Matching(regex) => {
-                value.iter().all(u8::is_ascii_graphic) && regex.is_match(value)
+                value.len() <= MAX_SEARCHED
+                    && value.iter().all(u8::is_ascii_graphic)
+                    && regex.is_match(value)
             }
             Self::Same => Origin::parse(value).is_some_and(|origin| origin.is_same(own)),
             Self::Exact(pattern) => Origin::parse(value)
@@ -672,6 +678,9 @@ mod tests {
         let long = "a.".repeat(32768) + "example.com";
         assert!(!allows("https://*.example.com null same ~^x", &long));
         assert!(allows("https://*.example.com", &format!("https://{long}")));
+        let label = |length: usize| format!("https://{}.example.com", "a".repeat(length));
+        assert!(allows(r"~\.example\.com$", &label(253)));
+        assert!(!allows(r"~\.example\.com$", &label(600)));
     }
 
     proptest! {
