@@ -21,7 +21,7 @@ my $t = Test::Nginx->new()->has(qw/ http proxy map auth_request /);
 
 my $sanitized = `$ENV{TEST_NGINX_BINARY} -V 2>&1` =~ /-fsanitize=address/;
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan($sanitized ? 12 : 16);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan($sanitized ? 12 : 18);
 
 %%TEST_GLOBALS%%
 
@@ -129,7 +129,7 @@ srand $SEED;
 control($worker, $PERIOD, $SEED) unless $sanitized;
 
 my @locations = qw/ off unmarked check auto on regex lenient native auth page /;
-my @segments  = (qw/ ws greet?hello bad-accept 101 close reset status?404 status?302 no-upgrade-header /, 'big-header?6000');
+my @segments  = qw/ ws greet?hello bad-accept 101 close reset status?404 status?302 no-upgrade-header big-header?6000 /;
 my @headers   = (
     ([]) x 3,
     ['Origin: https://app7.example.com'], ['Origin: https://my-staging.example'], ['Origin: https://evil.example'],
@@ -161,6 +161,12 @@ if (!$sanitized) {
     cmp_ok($seen{failed}, '>', $REQUESTS / 10, 'many allocations failed');
     cmp_ok($statuses{0} + ($statuses{500} // 0), '>', 50, 'and requests with them');
     is($seen{library}, 0, 'the module has asked for none') or diag(sprintf 'the first at 0x%x', $seen{offset});
+
+    # Those would be seen.
+    control(master_pid($t), 0, 1);
+    ok(reload($t), 'reload');
+    %seen = control(0, 0, 1);
+    cmp_ok($seen{library}, '>', 0, 'but it does where it reads a configuration');
 }
 
 # Starts nginx with the library that makes allocations fail, and returns the worker.
