@@ -17,10 +17,9 @@ use websocket_guard_protocol::catalogue::{Finding, Level};
 use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis};
 use websocket_guard_protocol::flood::{Flood, Sum};
 
-use crate::attempt::{Attempt, Location};
 use crate::conf::{LocationConf, LogLevel};
 use crate::facts;
-use crate::request::Request;
+use crate::request::{Location, Request};
 use crate::text::Filler;
 
 /// How long a window is, in milliseconds.
@@ -34,16 +33,17 @@ pub unsafe extern "C" fn log_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     let request = unsafe { Request::live(r) };
     let refused_body = request.raw().err_status == 413;
-    if request.may_have_attempt() || refused_body {
-        conclude(&request, refused_body);
+    let has_key = request.has_key();
+    if request.may_have_attempt() || refused_body || has_key {
+        conclude(&request, refused_body || has_key);
     }
     0
 }
 
-/// Writes the diagnosis of a request that is over, if it needs one.
+/// Writes the diagnosis of a request that is over, if it needs one. It may without an attempt.
 #[inline(never)]
-fn conclude(request: &Request, refused_body: bool) {
-    if request.is_main() && (refused_body || request.attempt().is_some()) {
+fn conclude(request: &Request, anyway: bool) {
+    if request.is_main() && (anyway || request.attempt().is_some()) {
         report(request);
     }
 }
@@ -54,7 +54,7 @@ pub fn report(request: &Request) {
     if attempt.is_some_and(|attempt| attempt.reported.replace(true)) {
         return;
     }
-    if attempt.is_some_and(Attempt::is_sound_tunnel) {
+    if attempt.is_some_and(|it| it.is_sound_tunnel() || it.is_served_by_other()) {
         return;
     }
     let Some(facts) = facts::gather(request, attempt) else { return };

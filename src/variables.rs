@@ -113,8 +113,11 @@ fn with_diagnosis<T>(
     look: impl FnOnce(&Facts, Option<Diagnosis>) -> T,
 ) -> Option<T> {
     let request = request.main();
-    let attempt = request.attempt()?;
-    let facts = facts::gather(&request, Some(attempt)).filter(|facts| facts.status != 0)?;
+    let attempt = request.attempt();
+    if attempt.is_none() && !request.has_key() {
+        return None;
+    }
+    let facts = facts::gather(&request, attempt).filter(|facts| facts.status != 0)?;
     Some(look(&facts, diagnose(&facts)))
 }
 

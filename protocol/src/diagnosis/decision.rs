@@ -219,8 +219,8 @@ fn answered(facts: &Facts) -> Option<Finding> {
         return Some(switch(fault));
     }
     Some(match upstream.status {
-        // It passed, and something else went wrong that nginx has told itself.
-        101 => return None,
+        // There is nothing wrong with it, but it was not what the client got.
+        101 => Finding::SwitchReplaced,
         400 | 403 if facts.origin_looks_foreign() => Finding::BackendOrigin,
         401 | 403 => Finding::BackendAuth,
         status if is_redirect(status) => Finding::BackendRedirect,

@@ -56,7 +56,8 @@ pub struct Facts<'a> {
     pub early: Option<Early>,
 
     /// What the client got: `r->err_status`, or `r->headers_out.status` if that is 0. 499 if the
-    /// client left. 101 only for a tunnel, or a relayed 101.
+    /// client left. 101 only for a tunnel, or a relayed 101; 0 if a 101 was not sent and nothing was
+    /// in its place.
     pub status: u16,
     /// `r->headers_out.location`.
     pub redirect: Option<&'a [u8]>,
@@ -99,6 +100,8 @@ pub struct Upstream<'a> {
     pub failure: Option<Failure<'a>>,
     /// `u->headers_in.location`.
     pub redirect: Option<&'a [u8]>,
+    /// `u->headers_in.x_accel_redirect`.
+    pub accel_redirect: Option<&'a [u8]>,
     /// What is wrong with its 101.
     pub switch_fault: Option<SwitchFault<'a>>,
 }
@@ -375,6 +378,7 @@ impl Default for Upstream<'_> {
             status: 0,
             failure: None,
             redirect: None,
+            accel_redirect: None,
             switch_fault: None,
         }
     }

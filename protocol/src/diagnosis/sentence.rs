@@ -92,6 +92,12 @@ fn fix(finding: Finding, facts: &Facts) -> &'static str {
             return "use the final URL in the client; if only http becomes https, send \
                     X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")";
         }
+        (Finding::SwitchReplaced, _)
+            if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
+        {
+            return "have the backend leave that header out, or add \
+                    \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
+        }
         (Finding::UpgradeNotForwarded, _) => {}
         _ => return usual,
     }
@@ -391,6 +397,24 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
         ),
         Finding::BackendError => write!(f, "{backend} answered {answer}"),
 
+        Finding::SwitchReplaced => match (upstream.accel_redirect, status) {
+            (Some(uri), _) => write!(
+                f,
+                "{backend} answered 101 with X-Accel-Redirect \"{}\", of which nginx makes another \
+                 request",
+                Escaped(uri)
+            ),
+            (None, 0) => write!(
+                f,
+                "{backend} answered 101, and another module of this nginx closed the connection in \
+                 {place}"
+            ),
+            (None, status) => write!(
+                f,
+                "{backend} answered 101, and another module of this nginx put {status} in its place \
+                 in {place}"
+            ),
+        },
         Finding::BadAccept
         | Finding::BadSwitch
         | Finding::SubprotocolMismatch
