@@ -30,6 +30,7 @@ mod proxies;
 mod recipe;
 mod request;
 mod switch;
+mod text;
 mod trial;
 mod tunnel;
 mod upstreams;

@@ -1,6 +1,7 @@
 //! What the module asks of a request.
 
 use core::ffi::CStr;
+use core::fmt::Display;
 use core::mem::needs_drop;
 use core::ptr::{self, NonNull};
 use core::slice;
@@ -20,6 +21,7 @@ use websocket_guard_protocol::upgrade::Selection;
 
 use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
 use crate::nginx::{ngx_str, speaks_tls, HeaderLines};
+use crate::text;
 
 /// Made by build.rs from `request_bits.h`.
 mod bits {
@@ -268,7 +270,7 @@ impl Request {
     pub fn allowed<'p>(&self, protocols: &Selection<'p, impl Lines<'static>>) -> Option<ngx_str_t> {
         match protocols.only() {
             Some(only) => Some(configured(only)),
-            None => self.copy(protocols.to_string().as_bytes()),
+            None => self.print(protocols),
         }
     }
 
@@ -310,6 +312,12 @@ impl Request {
             let found = value.valid() != 0 && value.not_found() == 0 && value.len() > 0;
             found.then(|| slice::from_raw_parts(value.data, value.len() as usize))
         }
+    }
+
+    /// Prints a value into the request's pool; `None` if memory runs out.
+    pub fn print(&self, value: &impl Display) -> Option<ngx_str_t> {
+        // SAFETY: the pool lives as long as the request.
+        unsafe { text::print(self.raw().pool, value) }
     }
 
     /// Copies `text` into the request's pool; `None` if memory runs out.

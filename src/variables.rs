@@ -103,11 +103,11 @@ struct Reason;
 
 impl Variable for Reason {
     fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
-        let reason = with_diagnosis(request, |_, diagnosis| diagnosis.map(|it| it.to_string()));
-        match reason.flatten() {
-            Some(reason) => request.copy(reason.as_bytes()),
+        let reason = with_diagnosis(request, |_, diagnosis| match diagnosis {
+            Some(diagnosis) => request.print(&diagnosis),
             None => Some(ngx_str_t::empty()),
-        }
+        });
+        reason.unwrap_or(Some(ngx_str_t::empty()))
     }
 }
 
