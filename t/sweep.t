@@ -23,10 +23,10 @@ $t->write_file_expand('nginx.conf', Test::WebSocketGuard::Sweep::configuration($
 my $seed   = $ENV{WEBSOCKET_GUARD_SEED} // int rand 2**31;
 my $whole  = $ENV{WEBSOCKET_GUARD_SWEEP};
 my $sweep  = Test::WebSocketGuard::Sweep::draw($seed);
-my $until  = time + ($whole // 30);
+my $until  = time + ($whole // 20);
 my $begin  = time;
 diag "seed $seed";
-time_limit(($whole // 30) + 300);
+time_limit(($whole // 20) + 300);
 
 Test::WebSocketGuard::Sweep::start($t);
 
@@ -35,7 +35,7 @@ my @cases = map { $sweep->parse($_) } grep {defined} $ENV{WEBSOCKET_GUARD_CASE};
 while (1) {
     if (!defined $ENV{WEBSOCKET_GUARD_CASE}) {
         @cases = ();
-        while (@cases < ($whole ? 6000 : 2500)) {
+        while (@cases < ($whole ? 8000 : 1500)) {
             push @cases, $sweep->next_case($whole) // last;
         }
     }

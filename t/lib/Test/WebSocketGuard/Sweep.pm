@@ -233,10 +233,7 @@ sub next_case {
 
 sub _finished {
     my ($self, $case) = @_;
-    # Before 1.31.0 nginx makes a tunnel of an HTTP/2 stream if a client sends Upgrade there, and adds a descriptor to epoll that
-    # is there already: an alert, and a stream that hangs. Guarded locations refuse that.
-    $case->{kind} = 'key' if $case->{client} eq 'h2' && $case->{kind} !~ /^(?:plain|key)$/ && $case->{mode} =~ /^(?:off|hand|check)$/
-        && grep { Test::WebSocketGuard::Sweep::Backend::switches($_) } @$case{qw/ backend side /};
+    _spare_nginx($case);
     $case->{number} = ++$self->{number};
     my $settings = "$case->{mode}-$case->{buffer}-$case->{request}-$case->{answer}";
     $case->{place_uri} = "/$settings/" . $case->{place} =~ s/^cache-.*/cache/r . '/';
@@ -260,6 +257,25 @@ sub _gcd { my ($one, $other) = @_; ($one, $other) = ($other, $one % $other) whil
 sub describe {
     my ($case) = @_;
     return join ' ', map {"$_=$case->{$_}"} @NAMES;
+}
+
+# What nginx itself does wrong without the guard is not looked for: the case is changed into one next to it.
+sub _spare_nginx {
+    my ($case) = @_;
+    my $upgrade = $case->{kind} !~ /^(?:plain|key)$/;
+    my $switch  = grep { Test::WebSocketGuard::Sweep::Backend::switches($_) } @$case{qw/ backend side /};
+    my $guarded = $case->{mode} =~ /^(?:auto|on|lenient)$/;
+    return if !$upgrade || !$switch;
+
+    # Before 1.31.0 nginx makes a tunnel of an HTTP/2 stream if a client sends Upgrade there, and adds a descriptor to epoll that
+    # is there already: an alert, and a stream that hangs. Guarded locations refuse that.
+    $case->{kind} = 'key' if $case->{client} eq 'h2' && !$guarded;
+
+    # nginx's own loop in a tunnel forgets what a limit on the rate has kept back.
+    if (!$guarded || ($ENV{TEST_NGINX_GLOBALS_HTTP} // '') =~ /websocket_guard_tunnel native/) {
+        $case->{place}   = 'plain' if $case->{place} eq 'rate';
+        $case->{backend} = '101'   if $case->{backend} =~ /^switch-rate/;
+    }
 }
 
 # The case that describe wrote.
@@ -371,19 +387,20 @@ sub _in_processes {
 # All clients have gone: nothing of them may stay. Each connection that does, with the case that it belonged to.
 sub _left_open {
     my ($t, $case_of_port) = @_;
-    my @mine = map { sprintf '%04X', Test::Nginx::port($_) } 8080, 8090;
+    my %clients  = map { sprintf('%04X', Test::Nginx::port($_)) => 1 } 8080, 8090;
+    my %backends = map { sprintf('%04X', Test::Nginx::port($_)) => 1 } 8081, 8082;
     my @left;
     my $none = wait_until(sub {
-        # Established (01), FIN_WAIT (04, 05), CLOSE_WAIT (08), LAST_ACK (09), CLOSING (0B)
         @left = ();
         for my $line (split /\n/, Test::WebSocketGuard::_slurp('/proc/net/tcp')) {
             my ($local, $remote, $state) = $line =~ /^\s*\d+: \w+:(\w+) \w+:(\w+) (\w\w)/ or next;
-            next unless grep { $_ eq $local } @mine;
-            push @left, hex $remote if $state =~ /^0[1489]$/;
+            # Established (01), FIN_WAIT1 (04), CLOSE_WAIT (08), LAST_ACK (09)
+            push @left, ['a connection stays open', $case_of_port->{ hex $remote }] if $clients{$local} && $state =~ /^0[1489]$/;
+            push @left, ['a connection to the backend stays open'] if $backends{$remote} && $state eq '08';
         }
         return !@left;
-    }, 15);
-    return $none ? () : map { ["the connection stays open", $case_of_port->{$_}] } @left;
+    }, 20);
+    return $none ? () : @left;
 }
 
 # At most one diagnosis for each attempt; and none that failed where a guard is without one. Nor an alert.
@@ -415,7 +432,9 @@ sub _wrong_lines {
         my $own = $case->{$number} or next;
         next unless $own->{kind} =~ /^(?:ws|old|bare)$/ && $own->{mode} =~ /^(?:auto|on|lenient)$/;
         push @wrong, ["\$websocket_guard is empty, status $status", $own] if $guard eq '' && !$died;
-        push @wrong, ["\$websocket_guard is \"$guard\", status $status", $own] if $guard eq 'upgraded' && $status != 101;
+        # A post_action has a status of its own, which takes the place of the first.
+        push @wrong, ["\$websocket_guard is \"$guard\", status $status", $own]
+            if $guard eq 'upgraded' && $status != 101 && $own->{place} !~ /^post/;
     }
     return @wrong;
 }
