@@ -28,6 +28,8 @@ JOBS     ?= $(shell echo $$((2 * $$(nproc))))
 # What is installed from Debian packages when missing. Rust comes from rustup: Debian 12's is too old.
 PACKAGES         = gcc make perl python3 libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
 TEST_PACKAGES    = libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
+# Modules of others that the guard has to live with.
+TEST_PACKAGES   += $(addprefix libnginx-mod-,http-perl http-lua http-modsecurity http-image-filter nchan)
 INTEROP_PACKAGES = python3-venv nodejs npm chromium
 
 # Which nginx "make module" builds for. Asked late, since "make setup" may change the answer.

@@ -22,7 +22,7 @@ use Time::HiRes qw/ sleep time /;
 our @EXPORT = qw/
     websocket raw_request handshake_request connection streams
     run_backend websocket_backend requests_seen false_upgrades
-    make_certificate nginx_test conf_line place_of
+    make_certificate nginx_test conf_line place_of packaged_modules
     guard_log run_time_log guard_lines guard_findings log_size wait_log outcome
     reload master_pid worker_pids rss_kib
     wait_until time_limit
@@ -159,6 +159,23 @@ sub place_of {
     my ($t, $name) = @_;
     my $line = conf_line($t, qr/^\s*location (?:\S+ )?\Q$name\E \{/);
     return qq{location "$name" (${\ $t->testdir}/nginx.conf:$line)};
+}
+
+# load_module lines for modules of Debian's packages. They fit one nginx only; with another one under test, that is
+# all that there is to say.
+sub packaged_modules {
+    my (@names) = @_;
+    my ($tested, $packaged) = map { -x $_ ? _output($_, '-V') : 'none' } $Test::Nginx::NGINX, '/usr/sbin/nginx';
+    if ($tested ne $packaged) {
+        Test::More::plan(tests => 1);
+        Test::More::isnt($tested, $packaged, "@names: not for this nginx");
+        exit;
+    }
+    my ($directory) = $packaged =~ /--modules-path=(\S+)/ or croak 'the packaged nginx has no modules';
+    return join '', map {
+        -e "$directory/$_.so" or croak "$directory/$_.so is not installed";
+        "load_module $directory/$_.so;\n";
+    } @names;
 }
 
 sub _output {
@@ -485,6 +502,7 @@ Of those, the heads of requests with an Upgrade header that are not well-formed 
 
 C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
 C<place_of($t, '/ws/')> how the guard's lines name that location;
+C<packaged_modules('ngx_http_lua_module')> the load_module lines for Debian's modules, or the end of a test that they do not concern;
 C<outcome($t, path => ..)> what the client and the log say about one handshake;
 C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<run_time_log> without those of the audit; C<guard_lines($text, $level)> those in a text;
 C<guard_findings($t, $level, count)> the names of the findings; C<log_size($t)> a mark
