@@ -122,7 +122,7 @@ for my $place (qw! /alone/ /unmarked/ /marked/ !) {
 }
 
 # What fails there still has its line.
-like(outcome($t, path => '/forbidden/?id=x'), qr/^403, \[error\] [^,]* \[access-denied\]$/, 'a subscriber that is refused');
+like(outcome($t, path => '/forbidden/?id=x'), qr/^403, \[error\] .* \[access-denied\]$/, 'a subscriber that is refused');
 is(websocket(path => '/proxied/ws')->echo('there'), 'there', 'a proxied one beside them');
 
 is_deeply([living()], \@workers, 'one worker did all that');
