@@ -274,19 +274,23 @@ sub master_pid {
     return $pid;
 }
 
-# The workers that take new connections; those that finish their old ones with old => 1.
+# The workers that take new connections; those that finish their old ones with old => 1. nginx tells by their
+# titles which is which; valgrind keeps those to itself, and error.log tells.
 sub worker_pids {
     my ($t, %options) = @_;
     my $master = master_pid($t);
-    my @workers;
-    for my $stat (glob '/proc/[0-9]*/stat') {
-        my ($pid, $parent) = _slurp($stat) =~ /^(\d+) \(.*\) \S (\d+)/s or next;
-        next unless $parent == $master;
-        my $title = _slurp("/proc/$pid/cmdline");
-        next unless $title =~ /worker process/;
-        push @workers, $pid if ($title =~ /is shutting down/ ? 1 : 0) == ($options{old} ? 1 : 0);
-    }
-    return @workers;
+    my %title = map { $_ => _slurp("/proc/$_/cmdline") } _children($master);
+    %title = map { $_ => _title_in_log($t, $_) } keys %title if !grep {/^nginx: /} values %title;
+
+    my @workers = sort { $a <=> $b } grep { $title{$_} =~ /worker process/ } keys %title;
+    return grep { ($title{$_} =~ /is shutting down/ ? 1 : 0) == ($options{old} ? 1 : 0) } @workers;
+}
+
+sub _title_in_log {
+    my ($t, $pid) = @_;
+    my $log = $t->read_file('error.log');
+    my $title = $log =~ m{\[notice\] \d+#\d+: start worker process $pid$}m ? 'worker process' : '';
+    return $log =~ /\[notice\] $pid#\d+: gracefully shutting down$/m ? "$title is shutting down" : $title;
 }
 
 sub rss_kib {
@@ -338,12 +342,13 @@ sub wait_until {
 }
 
 # No test hangs: a watchdog process ends it, with its nginx. It cannot be alarm(), which http()
-# uses. The limit is from now on.
+# uses. The limit is from now on, and as many times longer as TEST_NGINX_SLOWNESS says.
 my $watchdog;
+my $slowness = $ENV{TEST_NGINX_SLOWNESS} // 1;
 
 sub time_limit {
     my ($seconds) = @_;
-    $watchdog->syswrite("$seconds\n");
+    $watchdog->syswrite($slowness * $seconds . "\n");
 }
 
 sub _watch {
@@ -391,7 +396,7 @@ sub _children {
     return map { _slurp($_) =~ /^(\d+) \(.*\) \S $parent /s ? $1 : () } glob '/proc/[0-9]*/stat';
 }
 
-_watch(120);
+_watch(120 * $slowness);
 
 # ---- the original library ------------------------------------------------------------------------
 

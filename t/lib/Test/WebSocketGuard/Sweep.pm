@@ -399,7 +399,7 @@ sub _left_open {
             push @left, ['a connection to the backend stays open'] if $backends{$remote} && $state eq '08';
         }
         return !@left;
-    }, 20);
+    }, 20 * ($ENV{TEST_NGINX_SLOWNESS} // 1));
     return $none ? () : @left;
 }
 

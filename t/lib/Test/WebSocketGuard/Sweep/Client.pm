@@ -13,7 +13,7 @@ use Time::HiRes qw/ time /;
 our @ISA = 'Test::WebSocketGuard::Sweep::Loop';
 
 # A request, or the end of a tunnel that the backend has closed, takes far less.
-my $LIMIT = 20;
+my $LIMIT = 20 * ($ENV{TEST_NGINX_SLOWNESS} // 1);
 
 my $PAUSE = 0.01;
 my $BODY  = join '', map { "part $_\n" } 1 .. 40;
