@@ -19,7 +19,7 @@ use ngx::ffi::{
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_protocol::diagnosis::{Asks, Gate, SwitchFault};
 
-use crate::conf::{Guard, MainConf};
+use crate::conf::{Guard, LocationConf, MainConf};
 use crate::exchange::Exchange;
 use crate::nginx::{array_of, AllocationFailed};
 use crate::request::{bytes, Location, Request};
@@ -99,10 +99,9 @@ impl Attempt {
         self.forwarded.set(Some((upgrade, allowed)));
     }
 
-    /// What the backend gets of this Upgrade header, if it is still the one that the gate let pass.
-    pub fn forwarded(&self, upgrade: &[u8]) -> Option<ngx_str_t> {
-        let (passed, allowed) = self.forwarded.get()?;
-        ptr::eq(passed, upgrade).then_some(allowed)
+    /// The Upgrade header that the gate has let pass in this location, and what of it the backend gets.
+    pub fn forwarded(&self) -> Option<(&'static [u8], ngx_str_t)> {
+        self.forwarded.get()
     }
 
     /// The record of the request's upstream, which is begun with the first look at it; `None` without
@@ -150,16 +149,19 @@ impl Attempt {
         }
     }
 
-    /// Notes what the client is sent, and what nginx still knows then of the backend's answer.
-    pub fn note_response(&self, request: &Request) {
+    /// Notes what the client is sent, and what nginx still knows then of the backend's answer. Returns
+    /// whether it is that answer, and not one that a filter or nginx puts in its place.
+    pub fn note_response(&self, request: &Request) -> bool {
         let status = request.raw().headers_out.status;
         self.sent_status.set(u16::try_from(status).unwrap_or(0));
-        let switches = status == NGX_HTTP_SWITCHING_PROTOCOLS as usize;
-        if !request.is_answered_by_upstream() {
-            self.served_by_other.set(switches);
-        } else if let Some(exchange) = self.exchange(request) {
-            exchange.note_answer(request);
+        let is_answer = request.is_answered_by_upstream();
+        self.served_by_other.set(!is_answer && status == NGX_HTTP_SWITCHING_PROTOCOLS as usize);
+        let Some(exchange) = self.exchange(request).filter(|_| is_answer) else { return is_answer };
+        let is_first = exchange.note_answer(request);
+        if !is_first {
+            self.note_replaced();
         }
+        is_first
     }
 
     /// The status that the client got; 0 if it got none.
@@ -184,6 +186,10 @@ impl Attempt {
     /// Notes that the 101 of a backend did not reach the client.
     pub fn note_replaced(&self) {
         self.replaced.set(true);
+    }
+
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.get()
     }
 
     /// Whether a backend's 101 has been sent on, and as far as is known has reached the client.
@@ -219,6 +225,11 @@ impl Attempt {
     /// Whether it is at a page that stands for an error, whose status it keeps.
     pub fn is_at_error_page(&self) -> bool {
         self.for_error_page.get()
+    }
+
+    /// Whether the request is in the location of its last preaccess phase.
+    pub fn is_in(&self, conf: &LocationConf) -> bool {
+        self.current.get().is_some_and(|current| ptr::eq(current.conf, conf))
     }
 
     /// Whether the request came as far as a location's preaccess phase.

@@ -53,6 +53,8 @@ pub struct Exchange {
     head: Cell<Option<&'static [u8]>>,
     /// The address of the server that was chosen last.
     peer: Cell<&'static [u8]>,
+    /// Whether the header of its answer was sent on.
+    answered: Cell<bool>,
     /// Why the last try to reach the backend failed.
     failure: Cell<Option<&'static Failure<'static>>>,
     /// What is wrong with the backend's 101.
@@ -76,6 +78,7 @@ impl Exchange {
             for_error_page,
             head: Cell::new(None),
             peer: Cell::new(b""),
+            answered: Cell::new(false),
             failure: Cell::new(None),
             switch_fault: Cell::new(None),
             get_peer: Cell::new(None),
@@ -141,7 +144,12 @@ impl Exchange {
     }
 
     /// Takes note of the answer, while its header is sent on and `u->buffer` still holds its beginning.
-    pub fn note_answer(&self, request: &Request) {
+    /// Returns false if it was sent on before: then a filter puts another one in its place
+    /// (`ngx_http_filter_finalize_request`).
+    pub fn note_answer(&self, request: &Request) -> bool {
+        if self.answered.replace(true) {
+            return false;
+        }
         // SAFETY: the upstream is at work, and its peer and its buffer are there.
         let upstream = unsafe { self.upstream.as_ref() };
         if self.get_peer.get().is_none() {
@@ -164,6 +172,7 @@ impl Exchange {
                 if speaks_tls { Failure::SpeaksTls } else { Failure::NotHttp },
             );
         }
+        true
     }
 
     /// Takes note of what is wrong with the backend's 101.

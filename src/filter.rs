@@ -66,17 +66,21 @@ fn look(request: Request) -> Result<(), ngx_int_t> {
         note_subrequest(&request);
         return Ok(());
     }
-    if let Some(attempt) = request.attempt() {
-        attempt.note_response(&request);
+    let is_answer = match request.attempt() {
+        Some(attempt) => attempt.note_response(&request),
+        None => request.is_answered_by_upstream(),
+    };
+    let status = request.raw().headers_out.status;
+    if is_answer && status == SWITCHING_PROTOCOLS {
+        return switch::verify(request);
     }
-    match request.raw().headers_out.status {
-        SWITCHING_PROTOCOLS => switch::verify(request),
-        gate::UPGRADE_REQUIRED => {
-            switch::verify_hidden(request)?;
-            gate::explain(request).map_err(|AllocationFailed| Status::NGX_ERROR.into())
-        }
-        _ => switch::verify_hidden(request),
+    if is_answer {
+        switch::verify_hidden(request)?;
     }
+    if status == gate::UPGRADE_REQUIRED {
+        gate::explain(request).map_err(|AllocationFailed| Status::NGX_ERROR.0)?;
+    }
+    Ok(())
 }
 
 /// All that it wants is what nginx sends of a tunnel: the flush with which one begins, and the end.

@@ -46,9 +46,12 @@ fn pass(request: Request) -> Result<(), ngx_int_t> {
         }
         return Ok(());
     }
-    let (Some(attempt), Some(conf)) = (request.attempt(), request.location()) else {
-        return Ok(());
+    // Another module may have set the header, without nginx's handler of it.
+    let attempt = match request.has_upgrade() {
+        true => Some(request.start_attempt().ok_or(Status::NGX_ERROR.0)?),
+        false => request.attempt(),
     };
+    let (Some(attempt), Some(conf)) = (attempt, request.location()) else { return Ok(()) };
     attempt.enter(&request);
     if !request.has_upgrade() {
         return Ok(());

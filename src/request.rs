@@ -127,7 +127,7 @@ impl Request {
     }
 
     /// Whether what is sent to the client now is the answer of the request's upstream, and not a page
-    /// that nginx or another module makes after the upstream was finalized.
+    /// that nginx makes after the upstream was finalized.
     pub fn is_answered_by_upstream(&self) -> bool {
         // SAFETY: the upstream belongs to the live request.
         self.upstream().is_some_and(|upstream| !unsafe { upstream.as_ref() }.cleanup.is_null())
@@ -260,9 +260,22 @@ impl Request {
         else {
             return Some(ngx_str_t::empty());
         };
-        match self.attempt().and_then(|attempt| attempt.forwarded(bytes(line.value))) {
-            Some(forwarded) => Some(forwarded),
-            None => self.allowed(&protocols.select(self.values("Upgrade"))),
+        let asked = || self.allowed(&protocols.select(self.values("Upgrade")));
+        if !conf.mode().applies() {
+            return asked();
+        }
+        match self.attempt() {
+            // The gate is still to come, as in the rewrite phase.
+            Some(attempt) if !attempt.is_in(conf) => asked(),
+            Some(attempt) => match attempt.forwarded() {
+                Some((passed, allowed)) if ptr::eq(passed, bytes(line.value)) => Some(allowed),
+                // Another module has set the header behind the gate. The same again is no harm.
+                Some((_, allowed)) => Some(asked()?)
+                    .filter(|asked| asked.as_bytes() == allowed.as_bytes())
+                    .or(Some(ngx_str_t::empty())),
+                None => Some(ngx_str_t::empty()),
+            },
+            None => Some(ngx_str_t::empty()),
         }
     }
 

@@ -22,16 +22,15 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
     let (Some(upstream), Some(conf)) = (request.upstream(), request.location()) else {
         return Ok(());
     };
-    if !request.is_answered_by_upstream() {
-        return Ok(());
-    }
     // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
     let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
     let fault = fault(&request, conf, upstream);
     let guarded = conf.mode().applies();
+    let known = request.attempt().is_some();
     if let (Some(fault), Some(attempt)) = (fault, request.start_attempt()) {
-        // An attempt that begins only now has seen nothing yet.
-        attempt.note_response(&request);
+        if !known {
+            attempt.note_response(&request);
+        }
         if let Some(exchange) = attempt.exchange(&request) {
             exchange.note_switch_fault(&request, fault);
         }
@@ -64,8 +63,7 @@ pub fn verify_hidden(request: Request) -> Result<(), ngx_int_t> {
     // SAFETY: the upstream belongs to the live request.
     let upstream = unsafe { upstream.as_ref() };
     let is_101 = upstream.headers_in.status_n == NGX_HTTP_SWITCHING_PROTOCOLS as usize;
-    // Without a cleanup it is finalized, and the response is another one.
-    if is_101 && !upstream.cleanup.is_null() && conf.mode().applies() {
+    if is_101 && conf.mode().applies() {
         return Err(refuse(request));
     }
     Ok(())

@@ -13,6 +13,7 @@ use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis, Facts};
 use websocket_guard_protocol::token::contains_token;
 
+use crate::attempt::Attempt;
 use crate::conf::{LocationConf, Mode};
 use crate::facts;
 use crate::nginx::{elements, evaluate, ngx_str, AllocationFailed};
@@ -121,7 +122,9 @@ fn with_diagnosis<T>(
     if attempt.is_none() && !request.has_key() {
         return None;
     }
-    let facts = facts::gather(&request, attempt).filter(|facts| facts.status != 0)?;
+    let is_answered =
+        |facts: &Facts| facts.status != 0 || attempt.is_some_and(Attempt::is_replaced);
+    let facts = facts::gather(&request, attempt).filter(is_answered)?;
     Some(look(&facts, diagnose(&facts)))
 }
 

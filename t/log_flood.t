@@ -41,9 +41,10 @@ http {
         }
 
         location /short/ {
-            websocket_guard     on;
-            proxy_pass          http://127.0.0.1:8081;
-            proxy_read_timeout  100ms;
+            # only the tunnel has it: a handshake may take longer on a busy machine
+            websocket_guard          auto;
+            websocket_guard_timeout  100ms;
+            proxy_pass               http://127.0.0.1:8081;
         }
 
         location /silent/ {

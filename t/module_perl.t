@@ -49,13 +49,13 @@ http {
             proxy_http_version  1.1;
             proxy_set_header    Upgrade $http_upgrade;
             proxy_set_header    Connection upgrade;
-            add_header          X-Read "$key_in_perl $upgrade_in_perl";
+            add_header          X-Read "$key_in_perl $upgrade_in_perl" always;
         }
 
         location /on/ {
             websocket_guard   on;
             proxy_pass        http://127.0.0.1:8081;
-            add_header        X-Read "$key_in_perl $upgrade_in_perl";
+            add_header        X-Read "$key_in_perl $upgrade_in_perl" always;
             proxy_set_header  X-Key "$key_in_perl $upgrade_in_perl";
         }
     }
