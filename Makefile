@@ -106,13 +106,13 @@ FUZZ_SECONDS ?= 600
 
 .PHONY: fuzz fuzz-short
 fuzz: setup ## fuzz what reads a peer's bytes, FUZZ_SECONDS for each target
-	protocol/fuzz/run $(FUZZ_SECONDS)
+	core/fuzz/run $(FUZZ_SECONDS)
 fuzz-short: ## the same, 30 seconds for each target
-	protocol/fuzz/run 30
+	core/fuzz/run 30
 
 .PHONY: findings-doc
 findings-doc: ## write docs/findings.md anew from the catalogue
-	$(pure-cargo) run --quiet --locked -p websocket-guard-protocol --example findings-doc
+	$(pure-cargo) run --quiet --locked -p websocket-guard-core --example findings-doc
 
 .PHONY: test
 test: setup setup-interop lint unit fuzz-short module $(FLAVOURS:%=module-%) test-nginx test-build interop demo-check ## everything

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Entry, Finding, Kind, Level};
 
 const HEAD: &str = "\
-<!-- generated from protocol/src/catalogue/table.rs by `cargo run -p websocket-guard-protocol --example findings-doc` -->
+<!-- generated from core/src/catalogue/table.rs by `cargo run -p websocket-guard-core --example findings-doc` -->
 
 # Findings
 
@@ -112,7 +112,7 @@ mod tests {
         let stored = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             stored == page(),
-            "docs/findings.md is stale: run `cargo run -p websocket-guard-protocol --example findings-doc`"
+            "docs/findings.md is stale: run `cargo run -p websocket-guard-core --example findings-doc`"
         );
     }
 

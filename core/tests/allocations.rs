@@ -5,12 +5,12 @@ use std::cell::Cell;
 use std::fmt::Write;
 use std::iter::once;
 
-use websocket_guard_protocol::accept::accept;
-use websocket_guard_protocol::escape::Escaped;
-use websocket_guard_protocol::handshake::{HttpVersion, Request};
-use websocket_guard_protocol::origin::{OriginPolicy, Own};
-use websocket_guard_protocol::response::{Sent, Switch};
-use websocket_guard_protocol::upgrade::Protocols;
+use websocket_guard_core::accept::accept;
+use websocket_guard_core::escape::Escaped;
+use websocket_guard_core::handshake::{HttpVersion, Request};
+use websocket_guard_core::origin::{OriginPolicy, Own};
+use websocket_guard_core::response::{Sent, Switch};
+use websocket_guard_core::upgrade::Protocols;
 
 #[test]
 fn a_large_request_is_checked_without_allocations() {

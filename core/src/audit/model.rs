@@ -11,7 +11,7 @@
 //! Start from `Default::default()` and set what is there:
 //!
 //! ```
-//! use websocket_guard_protocol::audit::model::*;
+//! use websocket_guard_core::audit::model::*;
 //!
 //! let location = Location {
 //!     name: b"/chat",

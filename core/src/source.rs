@@ -16,7 +16,7 @@
 //! becomes for an upgrade request.
 //!
 //! ```
-//! use websocket_guard_protocol::source::{Files, Tree, Variables};
+//! use websocket_guard_core::source::{Files, Tree, Variables};
 //!
 //! struct None;
 //! impl Files for None {

@@ -1,11 +1,11 @@
 //! Reads a made-up configuration with many locations, and says what that costs:
-//! `cargo run --release -p websocket-guard-protocol --example parse-large [LOCATIONS]`
+//! `cargo run --release -p websocket-guard-core --example parse-large [LOCATIONS]`
 
 use std::fmt::Write;
 use std::time::Instant;
 use std::{env, fs};
 
-use websocket_guard_protocol::source::{Files, Kind, Tree, Variables};
+use websocket_guard_core::source::{Files, Kind, Tree, Variables};
 
 struct NoFiles;
 
