@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use websocket_guard_core::accept::accept;
+use websocket_guard_core::handshake::accept::accept;
 
 use crate::error::{Doing, Error, Result};
 use crate::{frame, http};

@@ -4,5 +4,5 @@ use std::{fs, io};
 
 fn main() -> io::Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/findings.md");
-    fs::write(path, websocket_guard_core::catalogue::page())
+    fs::write(path, websocket_guard_core::findings::page())
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Instant;
 use std::{env, fs};
 
-use websocket_guard_core::source::{Files, Kind, Tree, Variables};
+use websocket_guard_core::config::{Files, Kind, Tree, Variables};
 
 struct NoFiles;
 

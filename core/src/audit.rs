@@ -8,7 +8,7 @@
 //! - `outline` knows how the locations of a server hang together: which location serves a URI, what
 //!   is nested in what.
 //!
-//! To add a rule: add its finding to the [catalogue](crate::catalogue), write a function that
+//! To add a rule: add its finding to the [catalogue](crate::findings), write a function that
 //! returns a `Problem` into the file under `rules/` that it belongs to, with its
 //! tests, and name it in the table in `rules.rs`.
 //!
@@ -25,20 +25,19 @@ mod rules;
 mod summary;
 #[cfg(test)]
 mod testing;
-mod text;
 
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::catalogue::{Finding, FindingSet, Kind, Level};
+use crate::findings::{Finding, FindingSet, Kind, Level};
 
 pub use summary::{summaries, Summary};
 
+use crate::text::quoted::Quoted;
 use model::{Content, Location, Mode, Place, Server, Site};
 use outline::Outline;
 use problem::{At, Problem};
 use rules::{Context, SiteView};
-use text::Quoted;
 
 /// One thing that is wrong, or worth knowing.
 ///

@@ -1,7 +1,7 @@
 //! Why an upgrade failed, or a tunnel ended: from what nginx knows to one line in the log.
 //!
 //! nginx code only gathers [`Facts`] and [`TunnelEnd`]s. [`diagnose`] decides which finding of the
-//! [catalogue](crate::catalogue) explains them, and [`Diagnosis`] prints it with the values that
+//! [catalogue](crate::findings) explains them, and [`Diagnosis`] prints it with the values that
 //! matter. Nothing here allocates; the texts are written straight into the caller's buffer.
 
 mod decision;
@@ -13,7 +13,7 @@ mod tunnel;
 
 use std::fmt;
 
-use crate::catalogue::{Finding, Kind, Level};
+use crate::findings::{Finding, Kind, Level};
 
 pub use decision::diagnose;
 pub use facts::{

@@ -13,16 +13,20 @@
     allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
 )]
 
-pub mod accept;
 pub mod audit;
-pub mod catalogue;
+pub mod config;
 pub mod diagnosis;
-pub mod escape;
-pub mod field;
+pub mod findings;
 pub mod handshake;
-pub mod head;
-pub mod origin;
-pub mod response;
-pub mod source;
-pub mod token;
-pub mod upgrade;
+pub mod http;
+pub mod text;
+
+// The names by which src/ still knows them.
+#[doc(hidden)]
+pub use handshake::{accept, origin, switch as response, upgrade};
+#[doc(hidden)]
+pub use {
+    config as source, findings as catalogue,
+    http::{field, head, token},
+    text::escape,
+};

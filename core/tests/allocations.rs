@@ -5,12 +5,12 @@ use std::cell::Cell;
 use std::fmt::Write;
 use std::iter::once;
 
-use websocket_guard_core::accept::accept;
-use websocket_guard_core::escape::Escaped;
+use websocket_guard_core::handshake::accept::accept;
+use websocket_guard_core::handshake::origin::{OriginPolicy, Own};
+use websocket_guard_core::handshake::switch::{Sent, Switch};
+use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::{HttpVersion, Request};
-use websocket_guard_core::origin::{OriginPolicy, Own};
-use websocket_guard_core::response::{Sent, Switch};
-use websocket_guard_core::upgrade::Protocols;
+use websocket_guard_core::text::escape::Escaped;
 
 #[test]
 fn a_large_request_is_checked_without_allocations() {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use websocket_guard_core::escape::Escaped;
+use websocket_guard_core::text::escape::Escaped;
 
 fuzz_target!(|bytes: &[u8]| {
     let printed = Escaped(bytes).to_string();

@@ -5,7 +5,7 @@
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use websocket_guard_core::handshake::{Action, HttpVersion, Request, Strictness};
-use websocket_guard_core::upgrade::Protocols;
+use websocket_guard_core::handshake::upgrade::Protocols;
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use websocket_guard_core::origin::{OriginPolicy, Own};
+use websocket_guard_core::handshake::origin::{OriginPolicy, Own};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {

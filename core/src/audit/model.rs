@@ -29,9 +29,9 @@
 
 use std::fmt;
 
-use crate::catalogue::FindingSet;
+use crate::findings::FindingSet;
+use crate::handshake::upgrade::Protocols;
 use crate::handshake::HttpVersion;
-use crate::upgrade::Protocols;
 
 /// A position in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

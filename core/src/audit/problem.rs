@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::catalogue::Level;
+use crate::findings::Level;
 
 use super::model::{Origin, Place};
 

@@ -13,14 +13,14 @@ mod timeouts;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use crate::catalogue::{Finding, FindingSet};
+use crate::findings::{Finding, FindingSet};
 
 use super::model::{
     Content, Location, LocationKind, Marked, Mode, Proxied, ProxyModule, Server, Site, Upstream,
 };
 use super::outline::Outline;
 use super::problem::Problem;
-use super::text::Quoted;
+use crate::text::quoted::Quoted;
 
 /// The rules about a location, one row each.
 #[rustfmt::skip]

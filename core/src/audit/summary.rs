@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::model::{Content, Location, Mode, Origin, Place, Proxied, Setting, Site, Value};
-use super::text::Quoted;
 use crate::diagnosis::Duration;
 use crate::handshake::HttpVersion;
+use crate::text::quoted::Quoted;
 
 /// A guarded location: what the guard set there, and what it left as the location says.
 ///

@@ -4,10 +4,10 @@
 //! what was sent to the backend, whether it was reached, what it answered. The first thing that is
 //! wrong is the cause.
 
-use crate::catalogue::Finding;
+use crate::findings::Finding;
+use crate::handshake::switch::Fault;
 use crate::handshake::{HttpVersion, Violation};
-use crate::response::Fault;
-use crate::token::contains_token;
+use crate::http::token::contains_token;
 
 use super::facts::{
     Alteration, Asks, Early, Facts, Failure, Gate, Handler, Limit, Mode, Reached, Sent,

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::escape::Escaped;
+use crate::handshake::origin::Denied;
+use crate::handshake::switch::Fault;
 use crate::handshake::{HttpVersion, Violation};
-use crate::origin::Denied;
-use crate::response::Fault;
+use crate::text::escape::Escaped;
 
 /// One main request, at the log phase, or when the gate or the header filter refuses it.
 ///

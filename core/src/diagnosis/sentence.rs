@@ -4,11 +4,11 @@
 
 use std::fmt::{self, Formatter};
 
-use crate::catalogue::Finding;
-use crate::escape::Escaped;
+use crate::findings::Finding;
+use crate::handshake::origin::Denied;
+use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
 use crate::handshake::{HttpVersion, ValueFault, Violation};
-use crate::origin::Denied;
-use crate::response::{BadAccept, BadSwitch, Fault};
+use crate::text::escape::Escaped;
 
 use super::decision::{obstacle, Obstacle};
 use super::facts::{

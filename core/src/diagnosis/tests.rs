@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
-use crate::catalogue::{Finding, Kind, Level};
+use crate::findings::{Finding, Kind, Level};
+use crate::handshake::origin::Denied;
+use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
 use crate::handshake::{HttpVersion, ValueFault, Violation};
-use crate::origin::Denied;
-use crate::response::{BadAccept, BadSwitch, Fault};
 
 use super::sentence::Duration;
 use super::*;

@@ -1,6 +1,6 @@
 //! How a tunnel ended.
 
-use crate::catalogue::Finding;
+use crate::findings::Finding;
 
 use super::facts::{Handler, Mode};
 use super::{Diagnosis, Subject};

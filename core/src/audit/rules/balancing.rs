@@ -2,7 +2,7 @@
 
 use crate::audit::model::{Affinity, Origin, Proxied};
 use crate::audit::problem::Problem;
-use crate::audit::text::Quoted;
+use crate::text::quoted::Quoted;
 
 use super::Context;
 
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn one_upstream_is_one_report() {
         let mut ignoring = to("/a", POOL);
-        ignoring.ignore.insert(crate::catalogue::Finding::LbNoAffinity);
+        ignoring.ignore.insert(crate::findings::Finding::LbNoAffinity);
         let locations = [ignoring, to("/b", POOL), to("/c", POOL)];
         let lines = lines_in(&site(&[server(&locations)]));
         assert_eq!(lines.len(), 1);

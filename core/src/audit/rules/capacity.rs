@@ -36,7 +36,7 @@ mod tests {
     use crate::audit::audit;
     use crate::audit::model::{Mode, Site};
     use crate::audit::testing::*;
-    use crate::catalogue::Finding;
+    use crate::findings::Finding;
 
     fn lines(site: &Site) -> Vec<String> {
         audit(site, |_| true).iter().map(|report| report.line().to_string()).collect()

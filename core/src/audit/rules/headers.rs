@@ -2,11 +2,11 @@
 
 use crate::audit::model::{Header, Headers, Origin, Proxied, ProxyModule, Setting, Value};
 use crate::audit::problem::Problem;
-use crate::audit::text::{Listed, Quoted};
-use crate::catalogue::Level;
+use crate::findings::Level;
+use crate::handshake::upgrade::WEBSOCKET;
 use crate::handshake::HttpVersion;
-use crate::token::contains_token;
-use crate::upgrade::WEBSOCKET;
+use crate::http::token::contains_token;
+use crate::text::quoted::{Listed, Quoted};
 
 use super::Context;
 
@@ -349,7 +349,7 @@ mod tests {
     use crate::audit::audit;
     use crate::audit::model::{Location, Mode};
     use crate::audit::testing::*;
-    use crate::upgrade::Protocols;
+    use crate::handshake::upgrade::Protocols;
 
     fn with(headers: Headers<'static>) -> Location<'static> {
         edit(checked("/chat"), |proxied| proxied.headers = headers)
@@ -460,7 +460,7 @@ mod tests {
             entries: list(&[("X", "y")]),
             above: list(RECIPE),
         });
-        dropping.ignore.insert(crate::catalogue::Finding::HeadersDropped);
+        dropping.ignore.insert(crate::findings::Finding::HeadersDropped);
         assert!(names(&[dropping]).is_empty());
     }
 

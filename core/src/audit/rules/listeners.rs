@@ -2,7 +2,7 @@
 
 use crate::audit::model::{Listener, Origin, Server, Site};
 use crate::audit::problem::Problem;
-use crate::audit::text::Quoted;
+use crate::text::quoted::Quoted;
 
 /// From here on, a listener without TLS tells HTTP/1.1 and HTTP/2 apart.
 const BOTH_VERSIONS: u32 = 1_025_001;
@@ -67,7 +67,7 @@ mod tests {
         let ignoring = |ignored: bool| {
             let mut location = on("/a");
             if ignored {
-                location.ignore.insert(crate::catalogue::Finding::CleartextH2Listener);
+                location.ignore.insert(crate::findings::Finding::CleartextH2Listener);
             }
             let locations = [location];
             names_in(&site(&[Server { listeners: &listeners, ..server(&locations) }]))

@@ -2,7 +2,7 @@
 
 use crate::audit::model::Proxied;
 use crate::audit::problem::Problem;
-use crate::audit::text::Listed;
+use crate::text::quoted::Listed;
 
 use super::Context;
 

@@ -4,8 +4,8 @@ use crate::audit::model::{
     Content, Fallback, Location, LocationKind, Mode, Origin, Proxied, Rewrite,
 };
 use crate::audit::problem::Problem;
-use crate::audit::text::Quoted;
-use crate::source::plain_regex;
+use crate::config::plain_regex;
+use crate::text::quoted::Quoted;
 
 use super::{headers, Context};
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::audit::model::{LocationKind, Origin, Proxied, ProxyModule, Target, Upstream};
 use crate::audit::problem::Problem;
-use crate::audit::text::Quoted;
+use crate::text::quoted::Quoted;
 
 use super::Context;
 

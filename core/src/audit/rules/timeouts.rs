@@ -2,7 +2,7 @@
 
 use crate::audit::model::{Origin, Proxied};
 use crate::audit::problem::Problem;
-use crate::audit::text::Milliseconds;
+use crate::text::quoted::Milliseconds;
 
 use super::Context;
 

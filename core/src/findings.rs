@@ -1,7 +1,7 @@
 //! Everything the guard can report, by name: one table, one row for each finding.
 //!
 //! The log texts, `docs/findings.md`, `websocket_guard_ignore` and the tests all read this table. To
-//! add a finding, add a row to `catalogue/table.rs`; its rule goes to the audit (load time) or to
+//! add a finding, add a row to `findings/table.rs`; its rule goes to the audit (load time) or to
 //! [`crate::diagnosis`] (run time and tunnel ends).
 
 mod page;

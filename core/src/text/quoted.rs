@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 /// Prints what stands in a configuration between quotes. Unlike what a peer sends
-/// ([`Escaped`](crate::escape::Escaped)) it is shown as it was written, so that it can be searched for;
+/// ([`Escaped`](crate::text::escape::Escaped)) it is shown as it was written, so that it can be searched for;
 /// only what would break the line is replaced, and what is too long is cut.
 #[derive(Clone, Copy)]
 pub struct Quoted<'a>(pub &'a [u8]);

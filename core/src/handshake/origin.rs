@@ -7,8 +7,8 @@ use std::str;
 use regex::bytes::{Regex, RegexBuilder};
 use thiserror::Error;
 
-use crate::escape::Escaped;
-use crate::token::{only_line, Lines};
+use crate::http::token::{only_line, Lines};
+use crate::text::escape::Escaped;
 
 /// The words of `websocket_guard_origin`.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::{Directive, Kind, Node, Tree};
-use crate::token::contains_token;
+use super::tree::{Directive, Kind, Node, Tree};
+use crate::http::token::contains_token;
 
 /// The variables of a configuration, as far as their values for a WebSocket handshake are known.
 ///

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lexer::{unescape, End, Lexer, Token as Range};
-use super::{Block, File, Files, Item, Kind, Name, Token, Tree, NONE, UNESCAPED};
+use super::tree::{Block, File, Files, Item, Kind, Name, Token, Tree, NONE, UNESCAPED};
 
 /// nginx holds every file open while it reads what that includes.
 pub(super) const MAX_INCLUDE_DEPTH: usize = 64;

@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use websocket_guard_core::accept::accept;
-use websocket_guard_core::response::{Sent, Switch};
-use websocket_guard_core::token::{contains_token, trim};
+use websocket_guard_core::handshake::accept::accept;
+use websocket_guard_core::handshake::switch::{Sent, Switch};
+use websocket_guard_core::http::token::{contains_token, trim};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::escape::Escaped;
-use crate::token::{elements, is_token, same, Lines};
+use crate::http::token::{elements, is_token, same, Lines};
+use crate::text::escape::Escaped;
 
 /// The protocol that RFC 6455 registers.
 pub const WEBSOCKET: &str = "websocket";

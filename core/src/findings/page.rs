@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Entry, Finding, Kind, Level};
 
 const HEAD: &str = "\
-<!-- generated from core/src/catalogue/table.rs by `cargo run -p websocket-guard-core --example findings-doc` -->
+<!-- generated from core/src/findings/table.rs by `cargo run -p websocket-guard-core --example findings-doc` -->
 
 # Findings
 

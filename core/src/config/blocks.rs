@@ -1,6 +1,6 @@
 //! The block that nginx is in while it parses.
 
-use super::{Kind, Node, Tree};
+use super::tree::{Kind, Node, Tree};
 
 /// The blocks for which nginx creates the configuration of a location, in its order: `http`,
 /// `server`, `upstream`, `location`, `if` and `limit_except`, a block before those in it.

@@ -1,65 +1,4 @@
-//! The text of a configuration, read a second time.
-//!
-//! nginx's final structures say what a location does, but not always where that was written; and
-//! much is private to a module or lost once it is parsed: `return`, `rewrite`, `try_files`,
-//! `auth_request`, the entries of a `map`. So the text is read again, into a [`Tree`]:
-//!
-//! - Its tokens and lines are exactly nginx's.
-//! - An `include` is expanded where it stands, each time again. [`Node::children`] and everything
-//!   else that looks into a block look through it. What to open is the caller's part ([`Files`]).
-//! - What makes no sense is not guessed at: the rest of that file is left out, and the blocks that
-//!   may lack something are not [complete](Node::is_complete). nginx accepted the configuration
-//!   before, so this is the foreign syntax of a module that reads its block by itself. The one that
-//!   is known, `*_by_lua_block`, is skipped.
-//!
-//! [`Blocks`] finds the block that nginx is in. [`Variables`] says what a text with variables
-//! becomes for an upgrade request.
-//!
-//! ```
-//! use websocket_guard_core::source::{Files, Tree, Variables};
-//!
-//! struct None;
-//! impl Files for None {
-//!     fn read(&mut self, _: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-//!         Option::None
-//!     }
-//! }
-//!
-//! let text = "
-//!     http {
-//!         map $http_upgrade $connection_upgrade { default upgrade; '' close; }
-//!         server {
-//!             auth_request /auth;
-//!             location /chat {
-//!                 proxy_set_header Connection $connection_upgrade;
-//!             }
-//!         }
-//!     }";
-//! let tree = Tree::parse(b"nginx.conf", text.into(), &mut None);
-//! let variables = Variables::new(&tree);
-//!
-//! // In the order in which nginx creates the configurations of locations.
-//! let mut blocks = tree.blocks();
-//! let http = blocks.next(b"nginx.conf", 2).unwrap();
-//! let server = blocks.next(b"nginx.conf", 4).unwrap();
-//! let chat = blocks.next(b"nginx.conf", 6).unwrap();
-//!
-//! let header = chat.own(b"proxy_set_header").next_back().unwrap();
-//! assert_eq!(header.place().line, 7);
-//! let value = header.arg(1).unwrap();
-//! assert_eq!(variables.evaluate(value, chat).as_deref(), Some(&b"upgrade"[..]));
-//!
-//! let auth = chat.inherited(b"auth_request").unwrap();
-//! assert!(!auth.is_here());
-//! assert_eq!(auth.last().arg(0), Some(&b"/auth"[..]));
-//! ```
-
-mod blocks;
-mod lexer;
-mod parser;
-#[cfg(test)]
-mod testing;
-mod variables;
+//! What stands in a configuration.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -68,9 +7,8 @@ use std::sync::Arc;
 
 use crate::audit::model::{Origin, Place};
 
-pub use blocks::Blocks;
-pub(crate) use variables::plain_regex;
-pub use variables::Variables;
+use super::blocks::Blocks;
+use super::parser;
 
 /// Opens the files of `include` directives.
 pub trait Files {
@@ -82,79 +20,79 @@ pub trait Files {
 
 /// A configuration, with all that it includes.
 pub struct Tree {
-    files: Vec<File>,
+    pub(super) files: Vec<File>,
     /// In the order of the text; the children of a block directly behind it.
-    directives: Vec<Item>,
+    pub(super) directives: Vec<Item>,
     /// Those with a block. Each file is one too, with a directive that has no tokens.
-    blocks: Vec<Block>,
-    tokens: Vec<Token>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) tokens: Vec<Token>,
     /// Tokens whose text is not what stands in the file.
-    unescaped: Vec<u8>,
+    pub(super) unescaped: Vec<u8>,
     /// The simple directives of each block, those of one name together and in order.
-    own: Vec<u32>,
+    pub(super) own: Vec<u32>,
 }
 
 /// A name to look for.
 #[derive(Clone, Copy)]
-struct Name<'a> {
-    hash: u32,
-    text: &'a [u8],
+pub(super) struct Name<'a> {
+    pub(super) hash: u32,
+    pub(super) text: &'a [u8],
 }
 
 impl<'a> Name<'a> {
     /// FNV-1a is as good as any for so few and so short names, and quicker.
-    fn new(text: &'a [u8]) -> Self {
+    pub(super) fn new(text: &'a [u8]) -> Self {
         let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
         Self { hash: text.iter().fold(0x811c_9dc5, mix), text }
     }
 
     /// One of 64 bits, to tell at a glance what a block does not have: mostly what is looked for.
-    fn bit(self) -> u64 {
+    pub(super) fn bit(self) -> u64 {
         1 << (self.hash % u64::BITS)
     }
 }
 
-struct File {
-    name: Arc<[u8]>,
-    text: Arc<Vec<u8>>,
+pub(super) struct File {
+    pub(super) name: Arc<[u8]>,
+    pub(super) text: Arc<Vec<u8>>,
 }
 
-struct Item {
+pub(super) struct Item {
     /// The first of its tokens; the last is in front of the first of the next.
-    tokens: u32,
-    line: u32,
+    pub(super) tokens: u32,
+    pub(super) line: u32,
     /// The block that it stands in, or `NONE`.
-    parent: u32,
+    pub(super) parent: u32,
     /// Its own block, or `NONE`.
-    block: u32,
+    pub(super) block: u32,
     /// That of its name.
-    hash: u32,
+    pub(super) hash: u32,
 }
 
 #[derive(Clone, Copy)]
-struct Token {
+pub(super) struct Token {
     /// Counted from `UNESCAPED` if it is in `Tree::unescaped`.
-    start: u32,
-    len: u32,
+    pub(super) start: u32,
+    pub(super) len: u32,
 }
 
-const NONE: u32 = u32::MAX;
-const UNESCAPED: u32 = 1 << 31;
+pub(super) const NONE: u32 = u32::MAX;
+pub(super) const UNESCAPED: u32 = 1 << 31;
 
-struct Block {
-    kind: Kind,
-    complete: bool,
-    directive: u32,
+pub(super) struct Block {
+    pub(super) kind: Kind,
+    pub(super) complete: bool,
+    pub(super) directive: u32,
     /// The first directive behind it.
-    end: u32,
+    pub(super) end: u32,
     /// That of the `{`.
-    line: u32,
+    pub(super) line: u32,
     /// The file of what is in it.
-    file: u32,
+    pub(super) file: u32,
     /// Its part of `Tree::own`.
-    own: (u32, u32),
+    pub(super) own: (u32, u32),
     /// The [`Name::bit`]s of the names in there.
-    names: u64,
+    pub(super) names: u64,
 }
 
 /// What a block is to nginx's http modules.
@@ -185,7 +123,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(name: &[u8], parent: Kind) -> Self {
+    pub(super) fn of(name: &[u8], parent: Kind) -> Self {
         match (name, parent) {
             (b"http", Self::Main) => Self::Http,
             (b"upstream", Self::Http) => Self::Upstream,
@@ -199,7 +137,7 @@ impl Kind {
     }
 
     /// Whether its directives belong to the block around it.
-    fn is_transparent(self) -> bool {
+    pub(super) fn is_transparent(self) -> bool {
         matches!(self, Self::File | Self::Include)
     }
 }
@@ -230,21 +168,21 @@ impl Tree {
         self.blocks.iter().all(|block| block.complete)
     }
 
-    fn item(&self, index: u32) -> Option<&Item> {
+    pub(super) fn item(&self, index: u32) -> Option<&Item> {
         self.directives.get(index as usize)
     }
 
-    fn block(&self, index: u32) -> Option<&Block> {
+    pub(super) fn block(&self, index: u32) -> Option<&Block> {
         self.blocks.get(index as usize)
     }
 
-    fn tokens(&self, directive: u32) -> &[Token] {
+    pub(super) fn tokens(&self, directive: u32) -> &[Token] {
         let start = |index| self.item(index).map(|item| item.tokens as usize);
         let end = start(directive.saturating_add(1)).unwrap_or(self.tokens.len());
         start(directive).and_then(|start| self.tokens.get(start..end)).unwrap_or_default()
     }
 
-    fn text(&self, token: &Token, file: u32) -> &[u8] {
+    pub(super) fn text(&self, token: &Token, file: u32) -> &[u8] {
         let (text, start) = match token.start.checked_sub(UNESCAPED) {
             Some(start) => (Some(&self.unescaped), start),
             None => (self.files.get(file as usize).map(|file| &*file.text), token.start),
@@ -253,13 +191,13 @@ impl Tree {
         text.and_then(|text| text.get(start..start + token.len as usize)).unwrap_or_default()
     }
 
-    fn name(&self, directive: u32) -> Name<'_> {
+    pub(super) fn name(&self, directive: u32) -> Name<'_> {
         let hash = self.item(directive).map_or(0, |item| item.hash);
         Name { hash, text: Directive { tree: self, index: directive }.name() }
     }
 
     /// The order of [`Self::own`]: by the hash, so that few names are compared byte by byte.
-    fn compare(&self, directive: u32, name: Name<'_>) -> Ordering {
+    pub(super) fn compare(&self, directive: u32, name: Name<'_>) -> Ordering {
         let hash = self.item(directive).map_or(0, |item| item.hash);
         let text = || Directive { tree: self, index: directive }.name().cmp(name.text);
         hash.cmp(&name.hash).then_with(text)
@@ -284,8 +222,8 @@ impl fmt::Debug for Tree {
 /// A directive, with or without a block.
 #[derive(Clone, Copy)]
 pub struct Directive<'a> {
-    tree: &'a Tree,
-    index: u32,
+    pub(super) tree: &'a Tree,
+    pub(super) index: u32,
 }
 
 impl<'a> Directive<'a> {
@@ -360,8 +298,8 @@ impl fmt::Debug for Directive<'_> {
 /// A block. What is in it includes what is in the files that it includes.
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
-    tree: &'a Tree,
-    block: u32,
+    pub(super) tree: &'a Tree,
+    pub(super) block: u32,
 }
 
 impl<'a> Node<'a> {
@@ -445,7 +383,7 @@ impl<'a> Node<'a> {
     }
 
     /// Everything in it, by the index of directives.
-    fn range(self) -> Range<u32> {
+    pub(super) fn range(self) -> Range<u32> {
         self.get().map_or(0..0, |block| block.directive + 1..block.end)
     }
 
@@ -565,7 +503,8 @@ impl<'a> Inherited<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{find, parse, parse_with, words, Included};
+    use super::super::testing::{find, parse, parse_with, words, Included};
+    use super::super::Variables;
     use super::*;
     use proptest::prelude::*;
 
@@ -796,7 +735,7 @@ mod tests {
     fn files_that_include_themselves_come_to_an_end() {
         let tree = parse_with("include f;", &[("f", "a; include f; b;")]);
         assert!(!tree.is_complete());
-        assert_eq!(outline(tree.root()).len(), 2 * parser::MAX_INCLUDE_DEPTH);
+        assert_eq!(outline(tree.root()).len(), 2 * crate::config::parser::MAX_INCLUDE_DEPTH);
     }
 
     #[test]

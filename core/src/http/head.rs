@@ -2,9 +2,9 @@
 
 use memchr::memchr;
 
-use crate::field::{Field, Fields};
 use crate::handshake::HttpVersion;
-use crate::token::{same, trim};
+use crate::http::field::{Field, Fields};
+use crate::http::token::{same, trim};
 
 /// The request line and the header of a request that was written to a backend.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +94,7 @@ impl<'a> Field<'a> for HeadLine<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::find;
+    use crate::http::field::find;
 
     const REQUEST: &[u8] = b"GET /chat?a=b HTTP/1.1\r\nHost: example.com\r\nupgrade:websocket \r\n\
                              Empty:\r\nUpgraded: no\r\nUPGRADE: foo: bar\r\n\r\nUpgrade: body\r\n\r\n";

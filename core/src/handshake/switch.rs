@@ -1,8 +1,8 @@
 //! Verification of a backend's 101 (RFC 6455 section 4.1).
 
-use crate::accept::{accept, Accept};
-use crate::token::{contains_token, elements, same, trim, Lines};
-use crate::upgrade::{Protocols, WEBSOCKET};
+use crate::handshake::accept::{accept, Accept};
+use crate::handshake::upgrade::{Protocols, WEBSOCKET};
+use crate::http::token::{contains_token, elements, same, trim, Lines};
 
 /// What was sent to the backend.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,4 @@
+//! Values in a sentence of a log line.
+
+pub mod escape;
+pub mod quoted;
