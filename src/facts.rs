@@ -5,11 +5,12 @@ use ngx::ffi::{
     NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 use websocket_guard_protocol::diagnosis::{
-    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, Mode, Place,
+    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, Mode, NamedPlace,
     Reached, Sent, Upstream,
 };
 use websocket_guard_protocol::handshake::HttpVersion;
 use websocket_guard_protocol::head::Head;
+use websocket_guard_protocol::words::Place;
 
 use crate::attempt::{Attempt, Checked, Location};
 use crate::conf;
@@ -98,11 +99,11 @@ pub fn handler(upstream: &ngx_http_upstream_t) -> Handler {
 }
 
 /// A location and where it was opened.
-pub fn place(location: Location) -> Place<'static> {
-    Place {
+pub fn place(location: Location) -> NamedPlace<'static> {
+    let opened = location.conf.location_opened;
+    NamedPlace {
         name: bytes(location.core.name),
-        file: bytes(location.conf.location_opened.file),
-        line: location.conf.location_opened.line,
+        place: Place { file: bytes(opened.file), line: opened.line },
     }
 }
 

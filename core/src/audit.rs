@@ -34,7 +34,8 @@ use crate::findings::{Finding, FindingSet, Kind, Level};
 pub use summary::{summaries, Summary};
 
 use crate::text::quoted::Quoted;
-use model::{Content, Location, Mode, Place, Server, Site};
+use crate::words::{Mode, Place};
+use model::{Content, Location, Server, Site};
 use outline::Outline;
 use problem::{At, Problem};
 use rules::{Context, SiteView};
@@ -366,12 +367,12 @@ mod tests {
         prop::sample::select(&BYTES[..])
     }
 
-    fn origin() -> impl Strategy<Value = Origin<'static>> {
+    fn origin() -> impl Strategy<Value = SetAt<'static>> {
         prop_oneof![
-            Just(Origin::Default),
-            Just(Origin::Guard),
-            (1..5u32).prop_map(|line| Origin::Above(Some(at(line)))),
-            prop::option::of(1..5u32).prop_map(|line| Origin::Here(line.map(at))),
+            Just(SetAt::Default),
+            Just(SetAt::Guard),
+            (1..5u32).prop_map(|line| SetAt::Above(Some(at(line)))),
+            prop::option::of(1..5u32).prop_map(|line| SetAt::Here(line.map(at))),
         ]
     }
 

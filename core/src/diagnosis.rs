@@ -15,10 +15,12 @@ use std::fmt;
 
 use crate::findings::{Finding, Kind, Level};
 
+#[doc(hidden)]
+pub use crate::words::Mode;
 pub use decision::diagnose;
 pub use facts::{
-    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, Mode, Place,
-    Reached, Sent, SwitchFault, Upstream, Waiting,
+    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, NamedPlace, Reached,
+    Sent, SwitchFault, Upstream, Waiting,
 };
 pub(crate) use sentence::Duration;
 pub use tunnel::{diagnose_end, End, EndSigns, TunnelEnd};

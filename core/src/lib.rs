@@ -20,6 +20,7 @@ pub mod findings;
 pub mod handshake;
 pub mod http;
 pub mod text;
+pub mod words;
 
 // The names by which src/ still knows them.
 #[doc(hidden)]

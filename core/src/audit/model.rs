@@ -2,7 +2,7 @@
 //!
 //! Whoever fills it in (in `postconfiguration`, when nothing changes any more) describes what nginx
 //! *will do*, the guard's own changes included. That is why no rule asks which settings the guard
-//! repairs: a repaired one has a good value, and its origin is [`Origin::Guard`]. What cannot be
+//! repairs: a repaired one has a good value, and its origin is [`SetAt::Guard`]. What cannot be
 //! known is left at its default, about which every rule is silent.
 //!
 //! Nothing here needs memory of its own for a location. Slices are meant to be shared: all locations
@@ -12,6 +12,7 @@
 //!
 //! ```
 //! use websocket_guard_core::audit::model::*;
+//! use websocket_guard_core::words::{Mode, Place};
 //!
 //! let location = Location {
 //!     name: b"/chat",
@@ -32,29 +33,7 @@ use std::fmt;
 use crate::findings::FindingSet;
 use crate::handshake::upgrade::Protocols;
 use crate::handshake::HttpVersion;
-
-/// A position in the configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Place<'a> {
-    /// The file, as nginx names it (`cf->conf_file->file.name`).
-    pub file: &'a [u8],
-    /// The line in it, from 1.
-    pub line: u32,
-}
-
-/// Where a value was set. The place is that of the directive, if it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Origin<'a> {
-    /// Nowhere: it is nginx's default.
-    #[default]
-    Default,
-    /// In a level above the location: `http`, `server`, or the location around it.
-    Above(Option<Place<'a>>),
-    /// In the location itself.
-    Here(Option<Place<'a>>),
-    /// By the guard, or by one of the `websocket_guard_*` directives.
-    Guard,
-}
+pub use crate::words::{Mode, Place, SetAt, SetAt as Origin};
 
 /// A value, and where it was set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +41,7 @@ pub struct Setting<'a, T> {
     /// The value that is in force in the location.
     pub value: T,
     /// Where it comes from.
-    pub origin: Origin<'a>,
+    pub origin: SetAt<'a>,
 }
 
 /// A whole configuration.
@@ -195,7 +174,7 @@ pub struct Location<'a> {
     /// `clcf->send_timeout`, in milliseconds, merged.
     pub send_timeout: Option<Setting<'a, u64>>,
     /// The merged `limit_conn`s, if there are any and `limit_conn_dry_run` is off.
-    pub limit_conn: Option<Origin<'a>>,
+    pub limit_conn: Option<SetAt<'a>>,
     /// Whether `error_page` is in force (`clcf->error_pages`, merged).
     pub error_page: bool,
     /// Whether names can be resolved: `clcf->resolver`, merged, has connections (without a
@@ -241,20 +220,6 @@ impl fmt::Debug for LocationKind<'_> {
 pub trait Pattern {
     /// Whether it matches the URI. `false` if that cannot be said.
     fn matches(&self, uri: &[u8]) -> bool;
-}
-
-/// The argument of `websocket_guard`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Not audited, unless there is a recipe by hand in it.
-    #[default]
-    Off,
-    /// Audited, and left as it is.
-    Check,
-    /// Given what an upgrade needs.
-    Auto,
-    /// Given all that a realtime location needs.
-    On,
 }
 
 /// Where a location's `websocket_guard` stands.
@@ -323,7 +288,7 @@ pub struct Proxied<'a> {
     /// uwsgi and scgi, and if it is not known.
     pub http_version: Option<Setting<'a, HttpVersion>>,
     /// The idle limit of a tunnel, in milliseconds: that of the guard's recipe in a guarded
-    /// location ([`Origin::Here`] if the location's own `proxy_read_timeout` decides it), else
+    /// location ([`SetAt::Here`] if the location's own `proxy_read_timeout` decides it), else
     /// `uc->read_timeout`.
     pub read_timeout: Option<Setting<'a, u64>>,
     /// `proxy_buffering` (`uc->buffering`).
@@ -438,7 +403,7 @@ impl<'a> Value<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cache<'a> {
     /// Where `proxy_cache` stands.
-    pub origin: Origin<'a>,
+    pub origin: SetAt<'a>,
     /// Whether an upgrade may have a key of its own (`proxy_cache_key`).
     pub keyed: bool,
     /// `proxy_cache_bypass` (`uc->cache_bypass`, an array of `ngx_http_complex_value_t`). The value
@@ -455,7 +420,7 @@ pub struct Hidden<'a> {
     /// Sec-WebSocket-Accept
     pub accept: bool,
     /// Where that stands.
-    pub origin: Origin<'a>,
+    pub origin: SetAt<'a>,
 }
 
 /// An unconditional `return`.
@@ -498,5 +463,5 @@ pub struct Subrequest<'a> {
     /// Its argument.
     pub uri: &'a [u8],
     /// Where it stands.
-    pub origin: Origin<'a>,
+    pub origin: SetAt<'a>,
 }

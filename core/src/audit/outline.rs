@@ -3,7 +3,8 @@
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
-use super::model::{Content, Location, LocationKind, Mode, Server};
+use super::model::{Content, Location, LocationKind, Server};
+use crate::words::Mode;
 
 /// The structure of a server. Locations are named by their index.
 pub struct Outline<'s, 'a> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::findings::Level;
 
-use super::model::{Origin, Place};
+use crate::words::{Place, SetAt};
 
 /// Something that a rule found wrong.
 #[derive(Debug)]
@@ -44,13 +44,11 @@ impl<'a> Problem<'a> {
         self
     }
 
-    pub(super) fn at(mut self, origin: Origin<'a>) -> Self {
+    pub(super) fn at(mut self, origin: SetAt<'a>) -> Self {
         self.at = match origin {
-            Origin::Here(Some(place)) => At::Inside(place),
-            Origin::Above(Some(place)) => At::Outside(place),
-            Origin::Default | Origin::Guard | Origin::Here(None) | Origin::Above(None) => {
-                At::Subject
-            }
+            SetAt::Here(Some(place)) => At::Inside(place),
+            SetAt::Above(Some(place)) => At::Outside(place),
+            SetAt::Default | SetAt::Guard | SetAt::Here(None) | SetAt::Above(None) => At::Subject,
         };
         self
     }

@@ -16,11 +16,12 @@ use std::collections::HashMap;
 use crate::findings::{Finding, FindingSet};
 
 use super::model::{
-    Content, Location, LocationKind, Marked, Mode, Proxied, ProxyModule, Server, Site, Upstream,
+    Content, Location, LocationKind, Marked, Proxied, ProxyModule, Server, Site, Upstream,
 };
 use super::outline::Outline;
 use super::problem::Problem;
 use crate::text::quoted::Quoted;
+use crate::words::Mode;
 
 /// The rules about a location, one row each.
 #[rustfmt::skip]

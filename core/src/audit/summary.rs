@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use super::model::{Content, Location, Mode, Origin, Place, Proxied, Setting, Site, Value};
+use super::model::{Content, Location, Proxied, Setting, Site, Value};
 use crate::diagnosis::Duration;
 use crate::handshake::HttpVersion;
 use crate::text::quoted::Quoted;
+use crate::words::{Mode, Place, SetAt};
 
 /// A guarded location: what the guard set there, and what it left as the location says.
 ///
@@ -89,7 +90,7 @@ impl fmt::Display for Line<'_, '_> {
 }
 
 fn named<T>(setting: Setting<T>, name: String) -> (bool, String) {
-    (setting.origin == Origin::Guard, name)
+    (setting.origin == SetAt::Guard, name)
 }
 
 fn version(version: HttpVersion) -> &'static str {
@@ -127,9 +128,9 @@ mod tests {
         ];
         Proxied {
             headers: Headers { known: true, entries: ENTRIES, ..Headers::default() },
-            http_version: Some(Setting { value: HttpVersion::Http11, origin: Origin::Guard }),
-            read_timeout: Some(Setting { value: 3_600_000, origin: Origin::Guard }),
-            buffering: Some(Setting { value: true, origin: Origin::Here(None) }),
+            http_version: Some(Setting { value: HttpVersion::Http11, origin: SetAt::Guard }),
+            read_timeout: Some(Setting { value: 3_600_000, origin: SetAt::Guard }),
+            buffering: Some(Setting { value: true, origin: SetAt::Here(None) }),
             ..Proxied::default()
         }
     }

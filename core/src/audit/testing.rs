@@ -5,6 +5,8 @@ use crate::handshake::HttpVersion;
 use super::audit;
 use super::model::*;
 
+pub use crate::words::{Mode, Place, SetAt};
+
 pub const HTTP_PLACE: Place = at(1);
 pub const SERVER_PLACE: Place = at(2);
 
@@ -14,19 +16,19 @@ pub const fn at(line: u32) -> Place<'static> {
 }
 
 pub fn here<T>(value: T, line: u32) -> Option<Setting<'static, T>> {
-    Some(Setting { value, origin: Origin::Here(Some(at(line))) })
+    Some(Setting { value, origin: SetAt::Here(Some(at(line))) })
 }
 
 pub fn above<T>(value: T, line: u32) -> Option<Setting<'static, T>> {
-    Some(Setting { value, origin: Origin::Above(Some(at(line))) })
+    Some(Setting { value, origin: SetAt::Above(Some(at(line))) })
 }
 
 pub fn default<T>(value: T) -> Option<Setting<'static, T>> {
-    Some(Setting { value, origin: Origin::Default })
+    Some(Setting { value, origin: SetAt::Default })
 }
 
 pub fn by_guard<T>(value: T) -> Option<Setting<'static, T>> {
-    Some(Setting { value, origin: Origin::Guard })
+    Some(Setting { value, origin: SetAt::Guard })
 }
 
 /// A value as it is written. Of variables only a few are known.

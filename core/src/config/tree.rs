@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::audit::model::{Origin, Place};
+use crate::words::{Place, SetAt};
 
 use super::blocks::Blocks;
 use super::parser;
@@ -491,12 +491,12 @@ impl<'a> Inherited<'a> {
     }
 
     /// Where the last one stands, for the rules.
-    pub fn origin(&self) -> Origin<'a> {
+    pub fn origin(&self) -> SetAt<'a> {
         let place = Some(self.last.place());
         if self.here {
-            Origin::Here(place)
+            SetAt::Here(place)
         } else {
-            Origin::Above(place)
+            SetAt::Above(place)
         }
     }
 }
@@ -640,11 +640,11 @@ mod tests {
         let location = find(&tree, &["http", "server", "location"]);
         let a = location.inherited(b"a").unwrap();
         assert_eq!((words(a.last()), a.is_here(), a.all().len()), ("a here".into(), true, 1));
-        assert_eq!(a.origin(), Origin::Here(Some(Place { file: b"main", line: 7 })));
+        assert_eq!(a.origin(), SetAt::Here(Some(Place { file: b"main", line: 7 })));
 
         let a = find(&tree, &["http", "server"]).inherited(b"a").unwrap();
         assert_eq!((words(a.last()), a.is_here(), a.all().len()), ("a http 2".into(), false, 2));
-        assert_eq!(a.origin(), Origin::Above(Some(Place { file: b"main", line: 3 })));
+        assert_eq!(a.origin(), SetAt::Above(Some(Place { file: b"main", line: 3 })));
         assert_eq!(a.node(), tree.http().unwrap());
 
         let condition = find(&tree, &["http", "server", "location", "if"]);

@@ -8,10 +8,11 @@ use crate::findings::Finding;
 use crate::handshake::switch::Fault;
 use crate::handshake::{HttpVersion, Violation};
 use crate::http::token::contains_token;
+use crate::words::Mode;
 
 use super::facts::{
-    Alteration, Asks, Early, Facts, Failure, Gate, Handler, Limit, Mode, Reached, Sent,
-    SwitchFault, Upstream,
+    Alteration, Asks, Early, Facts, Failure, Gate, Handler, Limit, Reached, Sent, SwitchFault,
+    Upstream,
 };
 use super::{Diagnosis, Subject};
 

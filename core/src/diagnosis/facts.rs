@@ -6,6 +6,7 @@ use crate::handshake::origin::Denied;
 use crate::handshake::switch::Fault;
 use crate::handshake::{HttpVersion, Violation};
 use crate::text::escape::Escaped;
+use crate::words::{Mode, Place};
 
 /// One main request, at the log phase, or when the gate or the header filter refuses it.
 ///
@@ -22,7 +23,7 @@ pub struct Facts<'a> {
     /// The location that proxied, if one did (remembered when the gate ran or `u` was created),
     /// else `r->loc_conf` at the log phase. `None` if nginx answered before it looked for a
     /// location (`clcf->name` is empty: `clcf` is the server's).
-    pub location: Option<Place<'a>>,
+    pub location: Option<NamedPlace<'a>>,
     /// The name of a location of the same server with mode `on` or `auto`, other than `location`.
     pub marked_location: Option<&'a [u8]>,
     /// What serves the location: its `clcf->handler`, or the pass directive behind it.
@@ -105,26 +106,11 @@ pub struct Upstream<'a> {
 
 /// A location and where it was opened.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct NamedPlace<'a> {
     /// `clcf->name`; empty for the server itself.
     pub name: &'a [u8],
-    /// The file of its opening line.
-    pub file: &'a [u8],
-    /// That line.
-    pub line: u32,
-}
-
-/// The argument of websocket_guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Diagnosed only.
-    Off,
-    /// Audited and diagnosed.
-    Check,
-    /// Guarded: upgrades only.
-    Auto,
-    /// Guarded: all requests.
-    On,
+    /// Its opening line.
+    pub place: Place<'a>,
 }
 
 /// What answers in a location.
@@ -380,13 +366,6 @@ impl Default for Upstream<'_> {
     }
 }
 
-impl Mode {
-    /// Whether the guard changes what the client gets.
-    pub fn is_guarded(self) -> bool {
-        matches!(self, Self::Auto | Self::On)
-    }
-}
-
 impl Handler {
     /// Whether nginx can make a tunnel there; an unknown handler gets the benefit of the doubt.
     pub fn can_upgrade(self) -> bool {
@@ -406,9 +385,9 @@ impl Handler {
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for NamedPlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { name, file, line } = self;
+        let NamedPlace { name, place: Place { file, line } } = self;
         if name.is_empty() {
             f.write_str("the server")?;
         } else {

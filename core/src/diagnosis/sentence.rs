@@ -12,8 +12,8 @@ use crate::text::escape::Escaped;
 
 use super::decision::{obstacle, Obstacle};
 use super::facts::{
-    Alteration, Early, Facts, Failure, Gate, Handler, Limit, Place, Sent, SwitchFault, Upstream,
-    Waiting,
+    Alteration, Early, Facts, Failure, Gate, Handler, Limit, NamedPlace, Sent, SwitchFault,
+    Upstream, Waiting,
 };
 use super::tunnel::TunnelEnd;
 
@@ -466,7 +466,7 @@ fn value(f: &mut Formatter, name: &str, fault: ValueFault, wrong: &str) -> fmt::
     }
 }
 
-struct Where<'a>(Option<Place<'a>>);
+struct Where<'a>(Option<NamedPlace<'a>>);
 
 impl fmt::Display for Where<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

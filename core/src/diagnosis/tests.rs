@@ -5,6 +5,8 @@ use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
 use crate::handshake::{HttpVersion, ValueFault, Violation};
 
+use crate::words::{Mode, Place};
+
 use super::sentence::Duration;
 use super::*;
 
@@ -16,7 +18,8 @@ const ALLOWED: &str = "\
     https://f.example https://g.example https://h.example https://i.example https://j.example \
     https://k.example \u{e9}\n";
 
-const CHAT: Place = Place { name: b"/chat", file: b"conf/nginx.conf", line: 31 };
+const CHAT: NamedPlace =
+    NamedPlace { name: b"/chat", place: Place { file: b"conf/nginx.conf", line: 31 } };
 
 /// A correct WebSocket request in an unmarked location that forwards it to a backend which
 /// answers `status`.
@@ -99,7 +102,8 @@ fn plain(status: u16) -> Facts<'static> {
 /// For each finding a request that has it, worded as the catalogue's example, and others that
 /// nearly have it.
 fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
-    let location = |name: &'static [u8], line| Some(Place { name, line, ..CHAT });
+    let location =
+        |name: &'static [u8], line| Some(NamedPlace { name, place: Place { line, ..CHAT.place } });
     vec![
         (
             Finding::SubrequestUpgrade,
@@ -704,7 +708,7 @@ fn other_wordings() {
         "the server (no location) answered 404 itself, no backend was asked; ",
     );
     check(
-        Facts { location: Some(Place { name: b"", ..CHAT }), ..by_nginx(400) },
+        Facts { location: Some(NamedPlace { name: b"", ..CHAT }), ..by_nginx(400) },
         "failed: the server (conf/nginx.conf:31) answered 400 itself, no backend was asked; ",
     );
     check(
@@ -974,8 +978,10 @@ impl<'a> Any<'a> {
         ])
     }
 
-    fn place(&mut self) -> Option<Place<'a>> {
-        self.flag().then(|| Place { name: self.bytes(), file: self.bytes(), line: u32::MAX })
+    fn place(&mut self) -> Option<NamedPlace<'a>> {
+        let name = self.bytes();
+        self.flag()
+            .then(|| NamedPlace { name, place: Place { file: self.bytes(), line: u32::MAX } })
     }
 
     fn handler(&mut self) -> Handler {

@@ -1,8 +1,9 @@
 //! How a tunnel ended.
 
 use crate::findings::Finding;
+use crate::words::Mode;
 
-use super::facts::{Handler, Mode};
+use super::facts::Handler;
 use super::{Diagnosis, Subject};
 
 /// One tunnel, when nginx calls the `u->finalize_request` that was replaced at the 101.

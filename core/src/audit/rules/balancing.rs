@@ -1,8 +1,9 @@
 //! How long-lived connections share servers and limits.
 
-use crate::audit::model::{Affinity, Origin, Proxied};
+use crate::audit::model::{Affinity, Proxied};
 use crate::audit::problem::Problem;
 use crate::text::quoted::Quoted;
+use crate::words::SetAt;
 
 use super::Context;
 
@@ -18,14 +19,14 @@ pub fn lb_no_affinity<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> O
         return Some(
             Problem::new(what)
                 .fix("add \"ip_hash;\" or \"hash $remote_addr consistent;\" to the upstream")
-                .at(Origin::Above(upstream.place)),
+                .at(SetAt::Above(upstream.place)),
         );
     }
     let what = format!("balances over {servers} addresses of \"{name}\" without session affinity");
     Some(
         Problem::new(what)
             .fix("name it in an upstream with \"ip_hash;\" or \"hash $remote_addr consistent;\"")
-            .at(Origin::Here(proxied.target.place)),
+            .at(SetAt::Here(proxied.target.place)),
     )
 }
 
@@ -37,7 +38,7 @@ pub fn max_conns<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option
             "can open only {limit} WebSockets to a server of upstream \"{}\" (max_conns)",
             Quoted(upstream.name)
         ))
-        .at(Origin::Above(upstream.place)),
+        .at(SetAt::Above(upstream.place)),
     )
 }
 
@@ -51,8 +52,9 @@ pub fn limit_conn<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Option<Prob
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::model::{Affinity, Location, Origin, Site, Target, Upstream};
+    use crate::audit::model::{Affinity, Location, Site, Target, Upstream};
     use crate::audit::testing::*;
+    use crate::words::SetAt;
 
     const POOL: Upstream = Upstream {
         name: b"pool",
@@ -135,9 +137,9 @@ mod tests {
               shall hold [max-conns] in nginx.conf:3"]
         );
         let mut limited = on("/");
-        limited.limit_conn = Some(Origin::Above(Some(at(4))));
+        limited.limit_conn = Some(SetAt::Above(Some(at(4))));
         assert_eq!(names(&[limited, limited]), ["limit-conn"]);
-        limited.limit_conn = Some(Origin::Here(None));
+        limited.limit_conn = Some(SetAt::Here(None));
         assert_eq!(names(&[limited, limited]), ["limit-conn", "limit-conn"]);
         assert!(names(&[on("/"), on("/a")]).is_empty());
     }

@@ -1,7 +1,8 @@
 //! The cache in front of the backend.
 
-use crate::audit::model::{Mode, Origin, Proxied, Value};
+use crate::audit::model::{Proxied, Value};
 use crate::audit::problem::Problem;
+use crate::words::{Mode, SetAt};
 
 use super::Context;
 
@@ -32,7 +33,7 @@ pub fn cache_on<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Proble
 pub fn cache_disabled<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
     let cache = proxied.cache?;
     let buffering = proxied.buffering?;
-    if context.location.mode != Mode::On || buffering.value || buffering.origin != Origin::Guard {
+    if context.location.mode != Mode::On || buffering.value || buffering.origin != SetAt::Guard {
         return None;
     }
     Some(
@@ -46,11 +47,12 @@ pub fn cache_disabled<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> O
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::model::{Cache, Mode, Origin};
+    use crate::audit::model::Cache;
     use crate::audit::testing::*;
+    use crate::words::{Mode, SetAt};
 
     fn cache(bypass: &[&'static str]) -> Option<Cache<'static>> {
-        Some(Cache { origin: Origin::Here(Some(at(50))), keyed: false, bypass: values(bypass) })
+        Some(Cache { origin: SetAt::Here(Some(at(50))), keyed: false, bypass: values(bypass) })
     }
 
     #[test]

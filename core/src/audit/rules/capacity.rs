@@ -34,9 +34,10 @@ pub fn capacity<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
 #[cfg(test)]
 mod tests {
     use crate::audit::audit;
-    use crate::audit::model::{Mode, Site};
+    use crate::audit::model::Site;
     use crate::audit::testing::*;
     use crate::findings::Finding;
+    use crate::words::Mode;
 
     fn lines(site: &Site) -> Vec<String> {
         audit(site, |_| true).iter().map(|report| report.line().to_string()).collect()

@@ -1,12 +1,13 @@
 //! What is sent to the backend: headers, method and HTTP version.
 
-use crate::audit::model::{Header, Headers, Origin, Proxied, ProxyModule, Setting, Value};
+use crate::audit::model::{Header, Headers, Proxied, ProxyModule, Setting, Value};
 use crate::audit::problem::Problem;
 use crate::findings::Level;
 use crate::handshake::upgrade::WEBSOCKET;
 use crate::handshake::HttpVersion;
 use crate::http::token::contains_token;
 use crate::text::quoted::{Listed, Quoted};
+use crate::words::SetAt;
 
 use super::Context;
 
@@ -70,7 +71,7 @@ pub fn headers_dropped<'a>(
     let place = proxied.headers.entries.iter().find_map(|header| header.place);
     let what =
         format!("has its own proxy_set_header and thereby loses {}, set above it", Listed(&lost));
-    Some(Problem::new(what).at(Origin::Here(place)))
+    Some(Problem::new(what).at(SetAt::Here(place)))
 }
 
 pub fn missing_upgrade<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
@@ -226,7 +227,7 @@ pub fn host_without_port<'a>(
 pub fn http10_upstream<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
     let version = speaks(proxied, HttpVersion::Http10)?;
     let problem = Problem::new(match version.origin {
-        Origin::Default => "speaks HTTP/1.0 to the backend, nginx's default before 1.29.7",
+        SetAt::Default => "speaks HTTP/1.0 to the backend, nginx's default before 1.29.7",
         _ => "speaks HTTP/1.0 to the backend",
     });
     Some(http_version_problem(problem, version))
@@ -318,7 +319,7 @@ fn http_version_problem<'a>(
 ) -> Problem<'a> {
     let problem = problem.at(version.origin);
     match version.origin {
-        Origin::Here(_) => problem.fix("set \"proxy_http_version 1.1;\" in the location"),
+        SetAt::Here(_) => problem.fix("set \"proxy_http_version 1.1;\" in the location"),
         _ => problem,
     }
 }
@@ -334,11 +335,11 @@ impl<'a> Headers<'a> {
     }
 
     /// Where an entry stands.
-    fn origin(&self, header: &Header<'a>) -> Origin<'a> {
+    fn origin(&self, header: &Header<'a>) -> SetAt<'a> {
         if self.own {
-            Origin::Here(header.place)
+            SetAt::Here(header.place)
         } else {
-            Origin::Above(header.place)
+            SetAt::Above(header.place)
         }
     }
 }
@@ -347,9 +348,10 @@ impl<'a> Headers<'a> {
 mod tests {
     use super::*;
     use crate::audit::audit;
-    use crate::audit::model::{Location, Mode};
+    use crate::audit::model::Location;
     use crate::audit::testing::*;
     use crate::handshake::upgrade::Protocols;
+    use crate::words::Mode;
 
     fn with(headers: Headers<'static>) -> Location<'static> {
         edit(checked("/chat"), |proxied| proxied.headers = headers)

@@ -1,8 +1,9 @@
 //! What a server listens on.
 
-use crate::audit::model::{Listener, Origin, Server, Site};
+use crate::audit::model::{Listener, Server, Site};
 use crate::audit::problem::Problem;
 use crate::text::quoted::Quoted;
+use crate::words::SetAt;
 
 /// From here on, a listener without TLS tells HTTP/1.1 and HTTP/2 apart.
 const BOTH_VERSIONS: u32 = 1_025_001;
@@ -19,7 +20,7 @@ pub fn cleartext_h2_listener<'a>(site: &Site<'a>, server: &Server<'a>) -> Option
             "speaks only HTTP/2 on \"{}\" (http2 without ssl), and WebSocket clients speak HTTP/1.1",
             Quoted(listener.address)
         ))
-        .at(Origin::Here(listener.place)),
+        .at(SetAt::Here(listener.place)),
     )
 }
 

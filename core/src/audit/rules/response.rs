@@ -47,13 +47,14 @@ pub fn intercept_errors<'a>(
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::model::{Hidden, Origin, ProxyModule};
+    use crate::audit::model::{Hidden, ProxyModule};
     use crate::audit::testing::*;
+    use crate::words::SetAt;
 
     #[test]
     fn hidden_headers() {
         let hidden = |upgrade, accept| {
-            let origin = Origin::Here(Some(at(40)));
+            let origin = SetAt::Here(Some(at(40)));
             edit(on("/chat"), |p| p.hidden = Hidden { upgrade, accept, origin })
         };
         assert_eq!(

@@ -1,11 +1,10 @@
 //! Whether requests come to the marked location, and stay in it.
 
-use crate::audit::model::{
-    Content, Fallback, Location, LocationKind, Mode, Origin, Proxied, Rewrite,
-};
+use crate::audit::model::{Content, Fallback, Location, LocationKind, Proxied, Rewrite};
 use crate::audit::problem::Problem;
 use crate::config::plain_regex;
 use crate::text::quoted::Quoted;
+use crate::words::{Mode, SetAt};
 
 use super::{headers, Context};
 
@@ -29,7 +28,7 @@ pub fn no_proxy<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
             "answers every request itself (return {}), nothing in it could carry a WebSocket",
             answer.status
         );
-        return Some(Problem::new(what).at(Origin::Here(answer.place)));
+        return Some(Problem::new(what).at(SetAt::Here(answer.place)));
     }
     let around = context.around().map(|around| around.location.content);
     Some(Problem::new(match (location.content, around) {
@@ -57,7 +56,7 @@ pub fn redirect_in_location<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>
         "answers with a redirect (return {}), which WebSocket clients do not follow",
         answer.status
     );
-    Some(Problem::new(what).at(Origin::Here(answer.place)))
+    Some(Problem::new(what).at(SetAt::Here(answer.place)))
 }
 
 pub fn tryfiles_fallback<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
@@ -72,7 +71,7 @@ pub fn tryfiles_fallback<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
             "falls back to \"{name}\" (try_files), which proxies without the WebSocket headers"
         ))
         .fix(format!("add \"websocket_guard on;\" to location \"{name}\""))
-        .at(Origin::Here(place)),
+        .at(SetAt::Here(place)),
     )
 }
 
@@ -86,7 +85,7 @@ pub fn rewrite_leaves_location<'a>(context: &Context<'_, 'a>) -> Option<Problem<
     })?;
     Some(
         Problem::new("sends requests to another location by \"rewrite ... last\"")
-            .at(Origin::Here(rewrite.place)),
+            .at(SetAt::Here(rewrite.place)),
     )
 }
 
@@ -440,7 +439,7 @@ mod tests {
         const AUTH: &[Subrequest] = &[Subrequest {
             directive: "auth_request",
             uri: b"/auth",
-            origin: Origin::Here(Some(at(73))),
+            origin: SetAt::Here(Some(at(73))),
         }];
         let asking = Location { subrequests: AUTH, ..on("/chat") };
         let auth = |location| Location { kind: LocationKind::Exact, ..location };
@@ -466,7 +465,7 @@ mod tests {
     #[test]
     fn what_serves_subrequests_is_not_told_to_upgrade() {
         const MIRROR: &[Subrequest] =
-            &[Subrequest { directive: "mirror", uri: b"/mirror", origin: Origin::Here(None) }];
+            &[Subrequest { directive: "mirror", uri: b"/mirror", origin: SetAt::Here(None) }];
         let checked_above =
             |location| Location { mode: Mode::Check, marked: Marked::Above, ..location };
         let main = Location { subrequests: MIRROR, ..checked("/") };

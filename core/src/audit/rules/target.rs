@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::audit::model::{LocationKind, Origin, Proxied, ProxyModule, Target, Upstream};
+use crate::audit::model::{LocationKind, Proxied, ProxyModule, Target, Upstream};
 use crate::audit::problem::Problem;
 use crate::text::quoted::Quoted;
+use crate::words::SetAt;
 
 use super::Context;
 
@@ -21,7 +22,7 @@ pub fn uri_rewrite<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Opti
         Problem::new(format!(
             "replaces \"{name}\" by \"{uri}\", so that \"{name}/x\" becomes \"{uri}/x\""
         ))
-        .at(Origin::Here(proxied.target.place)),
+        .at(SetAt::Here(proxied.target.place)),
     )
 }
 
@@ -57,7 +58,7 @@ pub fn resolver_missing<'a>(
             None => return None,
         },
     };
-    Some(Problem::new(format!("{what}, there is no resolver")).at(Origin::Here(target.place)))
+    Some(Problem::new(format!("{what}, there is no resolver")).at(SetAt::Here(target.place)))
 }
 
 /// Whether the host in a text with variables has a part that an address has not, or is what a
@@ -115,7 +116,7 @@ pub fn tls_sni_missing<'a>(
         proxied.module.prefix()
     ));
     Some(match setting.origin {
-        Origin::Default => problem.at(Origin::Here(proxied.target.place)),
+        SetAt::Default => problem.at(SetAt::Here(proxied.target.place)),
         origin => problem.at(origin),
     })
 }

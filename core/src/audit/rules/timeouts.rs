@@ -1,8 +1,9 @@
 //! How long a tunnel may be silent.
 
-use crate::audit::model::{Origin, Proxied};
+use crate::audit::model::Proxied;
 use crate::audit::problem::Problem;
 use crate::text::quoted::Milliseconds;
+use crate::words::SetAt;
 
 use super::Context;
 
@@ -19,10 +20,10 @@ pub fn short_read_timeout<'a>(
     // Who writes websocket_guard_timeout speaks of tunnels, and means it.
     let timeout = proxied
         .read_timeout
-        .filter(|timeout| timeout.value <= SHORT_READ && timeout.origin != Origin::Guard)?;
+        .filter(|timeout| timeout.value <= SHORT_READ && timeout.origin != SetAt::Guard)?;
     let prefix = proxied.module.prefix();
     let default = match timeout.origin {
-        Origin::Default => ", by default",
+        SetAt::Default => ", by default",
         _ => "",
     };
     let problem = Problem::new(format!(
@@ -36,7 +37,7 @@ pub fn short_read_timeout<'a>(
              application send pings more often"
         ),
         // It would win over the guard.
-        (false, Origin::Here(_)) => format!(
+        (false, SetAt::Here(_)) => format!(
             "set \"{prefix}_read_timeout 1h;\", or put \"websocket_guard on;\" in its place"
         ),
         (false, _) => {
