@@ -231,7 +231,7 @@ mod tests {
     use super::model::*;
     use super::testing::*;
     use super::*;
-    use crate::handshake::HttpVersion;
+    use crate::http::version::HttpVersion;
 
     #[test]
     fn the_plainest_use_is_silent() {

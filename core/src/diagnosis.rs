@@ -22,7 +22,6 @@ pub use facts::{
     Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, NamedPlace, Reached,
     Sent, SwitchFault, Upstream, Waiting,
 };
-pub(crate) use sentence::Duration;
 pub use tunnel::{diagnose_end, End, EndSigns, TunnelEnd};
 
 /// One finding, and the facts that tell how to word it.

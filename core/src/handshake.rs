@@ -6,4 +6,6 @@ mod request;
 pub mod switch;
 pub mod upgrade;
 
-pub use request::{Action, HttpVersion, Request, Strictness, ValueFault, Violation, VERSION};
+#[doc(hidden)]
+pub use crate::http::version::HttpVersion;
+pub use request::{Action, Request, Strictness, ValueFault, Violation, VERSION};

@@ -2,4 +2,6 @@
 
 pub mod field;
 pub mod head;
+pub mod status;
 pub mod token;
+pub mod version;

@@ -9,7 +9,8 @@ use websocket_guard_core::handshake::accept::accept;
 use websocket_guard_core::handshake::origin::{OriginPolicy, Own};
 use websocket_guard_core::handshake::switch::{Sent, Switch};
 use websocket_guard_core::handshake::upgrade::Protocols;
-use websocket_guard_core::handshake::{HttpVersion, Request};
+use websocket_guard_core::handshake::Request;
+use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::text::escape::Escaped;
 
 #[test]

@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use websocket_guard_core::handshake::{Action, HttpVersion, Request, Strictness};
+use websocket_guard_core::handshake::{Action, Request, Strictness};
+use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::handshake::upgrade::Protocols;
 
 #[derive(Arbitrary, Debug)]

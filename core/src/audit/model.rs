@@ -32,7 +32,7 @@ use std::fmt;
 
 use crate::findings::FindingSet;
 use crate::handshake::upgrade::Protocols;
-use crate::handshake::HttpVersion;
+use crate::http::version::HttpVersion;
 pub use crate::words::{Mode, Place, SetAt, SetAt as Origin};
 
 /// A value, and where it was set.

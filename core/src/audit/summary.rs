@@ -3,8 +3,7 @@
 use std::fmt;
 
 use super::model::{Content, Location, Proxied, Setting, Site, Value};
-use crate::diagnosis::Duration;
-use crate::handshake::HttpVersion;
+use crate::text::duration::Duration;
 use crate::text::quoted::Quoted;
 use crate::words::{Mode, Place, SetAt};
 
@@ -48,8 +47,8 @@ impl<'s, 'a> Summary<'s, 'a> {
         [
             header("Upgrade"),
             header("Connection"),
-            http_version.map(|it| named(it, version(it.value).to_owned())),
-            read_timeout.map(|it| named(it, format!("idle limit {}", Duration(it.value)))),
+            http_version.map(|it| named(it, it.value.to_string())),
+            read_timeout.map(|it| named(it, format!("idle limit {}", Duration::about(it.value)))),
             buffering
                 .filter(|_| realtime)
                 .map(|it| named(it, format!("buffering {}", if it.value { "on" } else { "off" }))),
@@ -93,19 +92,11 @@ fn named<T>(setting: Setting<T>, name: String) -> (bool, String) {
     (setting.origin == SetAt::Guard, name)
 }
 
-fn version(version: HttpVersion) -> &'static str {
-    match version {
-        HttpVersion::Http10 => "HTTP/1.0",
-        HttpVersion::Http11 => "HTTP/1.1",
-        HttpVersion::Http2 => "HTTP/2",
-        HttpVersion::Http3 => "HTTP/3",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::model::{Header, Headers, Server};
     use super::*;
+    use crate::http::version::HttpVersion;
 
     fn line(mode: Mode, proxied: Proxied) -> Vec<String> {
         let location = Location {

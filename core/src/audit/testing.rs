@@ -1,6 +1,6 @@
 //! Configurations for the rules' tests, as nginx's side would describe them.
 
-use crate::handshake::HttpVersion;
+use crate::http::version::HttpVersion;
 
 use super::audit;
 use super::model::*;

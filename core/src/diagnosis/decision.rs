@@ -5,9 +5,12 @@
 //! wrong is the cause.
 
 use crate::findings::Finding;
+use crate::handshake::origin::{is_same, Own};
 use crate::handshake::switch::Fault;
-use crate::handshake::{HttpVersion, Violation};
+use crate::handshake::Violation;
+use crate::http::status::is_redirect;
 use crate::http::token::contains_token;
+use crate::http::version::HttpVersion;
 use crate::words::Mode;
 
 use super::facts::{
@@ -329,35 +332,12 @@ impl<'a> Facts<'a> {
 
     fn origin_looks_foreign(&self) -> bool {
         match (self.origin, self.upstream.and_then(|u| u.host)) {
-            (Some(origin), Some(host)) => !is_same_host(origin, host),
+            (Some(origin), Some(host)) => !is_same(origin, &Own { scheme: None, host }),
             _ => false,
         }
     }
 }
 
-fn is_redirect(status: u16) -> bool {
-    matches!(status, 301 | 302 | 303 | 307 | 308)
-}
-
 fn has_token(value: &[u8], token: &[u8]) -> bool {
     contains_token(std::iter::once(value), token)
-}
-
-/// Whether a Host header names the host and port of an origin.
-fn is_same_host(origin: &[u8], host: &[u8]) -> bool {
-    let (authority, default_port): (_, &[u8]) = if let Some(rest) = strip(origin, b"https://") {
-        (rest, b":443")
-    } else if let Some(rest) = strip(origin, b"http://") {
-        (rest, b":80")
-    } else {
-        return false;
-    };
-    let authority = authority.strip_suffix(default_port).unwrap_or(authority);
-    let host = host.strip_suffix(default_port).unwrap_or(host);
-    authority.eq_ignore_ascii_case(host)
-}
-
-fn strip<'a>(value: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
-    let (start, rest) = value.split_at_checked(prefix.len())?;
-    start.eq_ignore_ascii_case(prefix).then_some(rest)
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::Fault;
-use crate::handshake::{HttpVersion, Violation};
+use crate::handshake::Violation;
+use crate::http::version::HttpVersion;
 use crate::text::escape::Escaped;
 use crate::words::{Mode, Place};
 

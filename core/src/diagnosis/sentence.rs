@@ -7,7 +7,8 @@ use std::fmt::{self, Formatter};
 use crate::findings::Finding;
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
-use crate::handshake::{HttpVersion, ValueFault, Violation};
+use crate::handshake::{ValueFault, Violation};
+use crate::text::duration::Duration;
 use crate::text::escape::Escaped;
 
 use super::decision::{obstacle, Obstacle};
@@ -28,15 +29,15 @@ pub(super) fn request(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt
 pub(super) fn tunnel_end(f: &mut Formatter, finding: Finding, end: &TunnelEnd) -> fmt::Result {
     let TunnelEnd { handler, .. } = end;
     let peer = Escaped(end.peer);
-    let age = Duration(end.age_ms);
-    let limit = Duration(end.limit_ms);
-    let client = Duration(end.client_silent_ms);
-    let backend = Duration(end.backend_silent_ms);
+    let age = Duration::about(end.age_ms);
+    let limit = Duration::about(end.limit_ms);
+    let client = Duration::about(end.client_silent_ms);
+    let backend = Duration::about(end.backend_silent_ms);
     match finding {
         Finding::TunnelIdle => write!(
             f,
             "tunnel cut after {age}: no byte in either direction for {} (limit {limit}; ",
-            Duration(end.client_silent_ms.min(end.backend_silent_ms))
+            Duration::about(end.client_silent_ms.min(end.backend_silent_ms))
         ),
         Finding::TunnelClientStalled => {
             write!(f, "tunnel cut after {age}: the client took no data for {limit} (send_timeout; ")
@@ -189,7 +190,7 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
         Finding::Http2Upgrade => write!(
             f,
             "an {} request has an Upgrade header, which only HTTP/1.1 knows",
-            Version(facts.http_version)
+            facts.http_version
         ),
         Finding::TlsMismatch => f.write_str("a plain HTTP request was sent to a TLS port"),
         Finding::ClientCertificate => f.write_str(match facts.early {
@@ -280,11 +281,9 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             Some(Obstacle::OtherConnection(value)) => {
                 write!(f, "{place} sends Connection \"{}\" in place of \"upgrade\"", Escaped(value))
             }
-            Some(Obstacle::HttpVersion(version)) => write!(
-                f,
-                "{place} speaks {} to the backend, which cannot upgrade",
-                Version(version)
-            ),
+            Some(Obstacle::HttpVersion(version)) => {
+                write!(f, "{place} speaks {version} to the backend, which cannot upgrade")
+            }
             Some(Obstacle::NoUpgrade) | None => {
                 write!(f, "{place} passes the request on without its Upgrade header")
             }
@@ -338,7 +337,7 @@ fn cause(f: &mut Formatter, finding: Finding, facts: &Facts) -> fmt::Result {
             };
             write!(f, "{backend} did not {what}")?;
             if limit > 0 {
-                write!(f, " within {}", Duration(limit))?;
+                write!(f, " within {}", Duration::about(limit))?;
             }
             write!(f, " ({}_{directive})", facts.handler.name())
         }
@@ -500,54 +499,5 @@ impl fmt::Display for To<'_> {
             Self(Some(target)) => write!(f, " to \"{}\"", Escaped(target)),
             Self(None) => Ok(()),
         }
-    }
-}
-
-struct Version(HttpVersion);
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            HttpVersion::Http10 => "HTTP/1.0",
-            HttpVersion::Http11 => "HTTP/1.1",
-            HttpVersion::Http2 => "HTTP/2",
-            HttpVersion::Http3 => "HTTP/3",
-        })
-    }
-}
-
-/// Milliseconds as people say them: `350ms`, `60s`, `1h 5m`.
-pub(crate) struct Duration(pub(crate) u64);
-
-impl fmt::Display for Duration {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u64, &str); 4] = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-
-        let Self(milliseconds) = *self;
-        if milliseconds < 1000 {
-            return write!(f, "{milliseconds}ms");
-        }
-        let seconds = milliseconds / 1000 + u64::from(milliseconds % 1000 >= 500);
-        if seconds < 120 {
-            return write!(f, "{seconds}s");
-        }
-        let mut rest = seconds;
-        let mut written = 0;
-        for (unit, name) in UNITS {
-            let count = rest / unit;
-            rest %= unit;
-            if count > 0 {
-                let separator = if written == 0 { "" } else { " " };
-                write!(f, "{separator}{count}{name}")?;
-            }
-            // the largest unit and the one below it
-            if count > 0 || written > 0 {
-                written += 1;
-            }
-            if written == 2 {
-                break;
-            }
-        }
-        Ok(())
     }
 }

@@ -3,11 +3,11 @@ use proptest::prelude::*;
 use crate::findings::{Finding, Kind, Level};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
-use crate::handshake::{HttpVersion, ValueFault, Violation};
+use crate::handshake::{ValueFault, Violation};
+use crate::http::version::HttpVersion;
 
 use crate::words::{Mode, Place};
 
-use super::sentence::Duration;
 use super::*;
 
 const ACCEPT: &[u8; 28] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -909,29 +909,6 @@ fn tunnel_ends_are_inferred() {
     assert_eq!(infer(shutdown), End::Shutdown);
     // It closed while the worker was exiting.
     assert_eq!(infer(EndSigns { rc: 0, backend_eof: true, ..shutdown }), End::Closed);
-}
-
-#[test]
-fn durations() {
-    for (milliseconds, text) in [
-        (0, "0ms"),
-        (350, "350ms"),
-        (1000, "1s"),
-        (59_999, "60s"),
-        (60_000, "60s"),
-        (119_000, "119s"),
-        (120_000, "2m"),
-        (150_000, "2m 30s"),
-        (3_600_000, "1h"),
-        (3_600_400, "1h"),
-        (3_605_000, "1h"),
-        (3_900_000, "1h 5m"),
-        (86_400_000, "1d"),
-        (90_000_000, "1d 1h"),
-    ] {
-        assert_eq!(Duration(milliseconds).to_string(), text);
-    }
-    assert!(Duration(u64::MAX).to_string().len() < 25);
 }
 
 /// Any facts, made of arbitrary bytes: every choice and every value is taken from `choices`.

@@ -1,6 +1,5 @@
 //! Which origins may open a WebSocket (RFC 6454, RFC 6455 section 10.2).
 
-use std::fmt;
 use std::net::Ipv6Addr;
 use std::str;
 
@@ -103,7 +102,7 @@ pub enum Denied<'a> {
 
 /// Why a word cannot stand in `websocket_guard_origin`.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{}: {reason}", Quoted(.word))]
+#[error("\"{}\": {reason}", Escaped(.word))]
 pub struct OriginError {
     word: Box<[u8]>,
     reason: Reason,
@@ -186,7 +185,7 @@ impl Rule {
             Self::Matching(regex) => {
                 value.iter().all(u8::is_ascii_graphic) && regex.is_match(value)
             }
-            Self::Same => Origin::parse(value).is_some_and(|origin| origin.is_same(own)),
+            Self::Same => is_same(value, own),
             Self::Exact(pattern) => Origin::parse(value)
                 .is_some_and(|origin| pattern.agrees(&origin) && pattern.host_is(origin.host)),
             Self::Below(pattern) => Origin::parse(value).is_some_and(|origin| {
@@ -276,6 +275,11 @@ impl<'a> Origin<'a> {
             && self.host.is(host)
             && self.port == port.or(default_port(scheme))
     }
+}
+
+/// Whether the value of an Origin header is the origin of the request's own URL.
+pub fn is_same(origin: &[u8], own: &Own<'_>) -> bool {
+    Origin::parse(origin).is_some_and(|origin| origin.is_same(own))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -379,11 +383,11 @@ enum Reason {
     Star,
     #[error("\"*\" can only stand for whole labels at the front of a name, as in \"https://*.example.com\"")]
     StarElsewhere,
-    #[error("an origin begins with a scheme: write {}", Quoted(.instead.as_bytes()))]
+    #[error("an origin begins with a scheme: write \"{}\"", Escaped(.instead.as_bytes()))]
     NoScheme { instead: String },
-    #[error("an origin has the scheme of the page that opens the WebSocket: write {}", Quoted(.instead.as_bytes()))]
+    #[error("an origin has the scheme of the page that opens the WebSocket: write \"{}\"", Escaped(.instead.as_bytes()))]
     SocketScheme { instead: String },
-    #[error("an origin ends with the host or the port: write {}", Quoted(.instead.as_bytes()))]
+    #[error("an origin ends with the host or the port: write \"{}\"", Escaped(.instead.as_bytes()))]
     Path { instead: String },
     #[error("browsers send an international name in its ASCII form: write \"xn--...\"")]
     NotAscii,
@@ -395,14 +399,6 @@ enum Reason {
     EmptyRegex,
     #[error("not a regular expression: {}", Escaped(.0.as_bytes()))]
     Regex(String),
-}
-
-struct Quoted<'a>(&'a [u8]);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", Escaped(self.0))
-    }
 }
 
 #[cfg(test)]

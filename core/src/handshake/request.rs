@@ -1,6 +1,7 @@
 //! The client's opening handshake (RFC 6455 section 4.2.1).
 
 use crate::http::token::{contains_token, only_line, Lines};
+use crate::http::version::HttpVersion;
 
 /// The version of the WebSocket protocol that RFC 6455 defines.
 pub const VERSION: &str = "13";
@@ -60,31 +61,6 @@ impl<'a, L: Lines<'a>> Request<L> {
     }
 }
 
-/// The versions of HTTP, as far as an upgrade differs between them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpVersion {
-    /// HTTP/1.0 and older: there is no Upgrade header.
-    Http10,
-    /// HTTP/1.1 and its later minor versions.
-    Http11,
-    /// HTTP/2, where an Upgrade header makes a request malformed (RFC 9113 section 8.2.2).
-    Http2,
-    /// HTTP/3, likewise (RFC 9114 section 4.2).
-    Http3,
-}
-
-impl HttpVersion {
-    /// The version with these numbers.
-    pub fn new(major: u16, minor: u16) -> Self {
-        match (major, minor) {
-            (0, _) | (1, 0) => Self::Http10,
-            (1, _) => Self::Http11,
-            (2, _) => Self::Http2,
-            _ => Self::Http3,
-        }
-    }
-}
-
 /// A rule of the opening handshake that a request breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation<'a> {
@@ -105,19 +81,6 @@ pub enum Violation<'a> {
 }
 
 impl Violation<'_> {
-    /// The name of the finding.
-    pub fn slug(&self) -> &'static str {
-        match self {
-            Self::Http2Upgrade => "http2-upgrade",
-            Self::Method => "handshake-method",
-            Self::HttpVersion => "handshake-http-version",
-            Self::Body => "handshake-body",
-            Self::Connection(_) => "handshake-connection",
-            Self::Key(_) => "handshake-key",
-            Self::Version(_) => "handshake-version",
-        }
-    }
-
     /// What happens to the request.
     pub fn action(&self, strictness: Strictness) -> Action {
         match (strictness, self) {
@@ -169,17 +132,6 @@ pub enum Action {
     BadRequest,
     /// It is refused with 426 and `Sec-WebSocket-Version: 13`.
     UpgradeRequired,
-}
-
-impl Action {
-    /// The status of a refusal.
-    pub fn status(self) -> Option<u16> {
-        match self {
-            Self::Forward | Self::PlainHttp => None,
-            Self::BadRequest => Some(400),
-            Self::UpgradeRequired => Some(426),
-        }
-    }
 }
 
 fn single<'a>(
@@ -248,42 +200,17 @@ mod tests {
     #[test]
     fn every_rule_has_its_name() {
         let cases = [
-            (
-                Request { http_version: HttpVersion::Http2, ..good() },
-                Violation::Http2Upgrade,
-                "http2-upgrade",
-            ),
-            (
-                Request { http_version: HttpVersion::Http3, ..good() },
-                Violation::Http2Upgrade,
-                "http2-upgrade",
-            ),
-            (Request { is_get: false, ..good() }, Violation::Method, "handshake-method"),
-            (
-                Request { http_version: HttpVersion::Http10, ..good() },
-                Violation::HttpVersion,
-                "handshake-http-version",
-            ),
-            (Request { has_body: true, ..good() }, Violation::Body, "handshake-body"),
-            (
-                Request { connection: lines(&[]), ..good() },
-                Violation::Connection(None),
-                "handshake-connection",
-            ),
-            (
-                Request { key: lines(&[]), ..good() },
-                Violation::Key(ValueFault::Missing),
-                "handshake-key",
-            ),
-            (
-                Request { version: lines(&[]), ..good() },
-                Violation::Version(ValueFault::Missing),
-                "handshake-version",
-            ),
+            (Request { http_version: HttpVersion::Http2, ..good() }, Violation::Http2Upgrade),
+            (Request { http_version: HttpVersion::Http3, ..good() }, Violation::Http2Upgrade),
+            (Request { is_get: false, ..good() }, Violation::Method),
+            (Request { http_version: HttpVersion::Http10, ..good() }, Violation::HttpVersion),
+            (Request { has_body: true, ..good() }, Violation::Body),
+            (Request { connection: lines(&[]), ..good() }, Violation::Connection(None)),
+            (Request { key: lines(&[]), ..good() }, Violation::Key(ValueFault::Missing)),
+            (Request { version: lines(&[]), ..good() }, Violation::Version(ValueFault::Missing)),
         ];
-        for (request, violation, slug) in cases {
+        for (request, violation) in cases {
             assert_eq!(request.violation(true), Some(violation));
-            assert_eq!(violation.slug(), slug);
         }
     }
 
@@ -298,19 +225,23 @@ mod tests {
             key: lines(&[]),
             version: lines(&[]),
         };
-        let mut slug = |mend: fn(&mut Request<TestLines<'static>>)| {
-            let slug = worst.violation(true).map(|violation| violation.slug());
+        let mut first = |mend: fn(&mut Request<TestLines<'static>>)| {
+            let first = worst.violation(true);
             mend(&mut worst);
-            slug
+            first
         };
-        assert_eq!(slug(|r| r.http_version = HttpVersion::Http10), Some("http2-upgrade"));
-        assert_eq!(slug(|r| r.is_get = true), Some("handshake-method"));
-        assert_eq!(slug(|r| r.http_version = HttpVersion::Http11), Some("handshake-http-version"));
-        assert_eq!(slug(|r| r.has_body = false), Some("handshake-body"));
-        assert_eq!(slug(|r| r.connection = lines(&[b"upgrade"])), Some("handshake-connection"));
-        assert_eq!(slug(|r| r.key = lines(&[KEY])), Some("handshake-key"));
-        assert_eq!(slug(|r| r.version = lines(&[b"13"])), Some("handshake-version"));
-        assert_eq!(slug(|_| {}), None);
+        let missing = ValueFault::Missing;
+        assert_eq!(first(|r| r.http_version = HttpVersion::Http10), Some(Violation::Http2Upgrade));
+        assert_eq!(first(|r| r.is_get = true), Some(Violation::Method));
+        assert_eq!(first(|r| r.http_version = HttpVersion::Http11), Some(Violation::HttpVersion));
+        assert_eq!(first(|r| r.has_body = false), Some(Violation::Body));
+        assert_eq!(
+            first(|r| r.connection = lines(&[b"upgrade"])),
+            Some(Violation::Connection(None))
+        );
+        assert_eq!(first(|r| r.key = lines(&[KEY])), Some(Violation::Key(missing)));
+        assert_eq!(first(|r| r.version = lines(&[b"13"])), Some(Violation::Version(missing)));
+        assert_eq!(first(|_| {}), None);
     }
 
     #[test]
@@ -394,10 +325,6 @@ mod tests {
             assert_eq!(violation.action(Strictness::Strict), strict, "{violation:?}");
             assert_eq!(violation.action(Strictness::Lenient), lenient, "{violation:?}");
         }
-        assert_eq!(UpgradeRequired.status(), Some(426));
-        assert_eq!(BadRequest.status(), Some(400));
-        assert_eq!(Forward.status(), None);
-        assert_eq!(PlainHttp.status(), None);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use memchr::memchr;
 
-use crate::handshake::HttpVersion;
 use crate::http::field::{Field, Fields};
 use crate::http::token::{same, trim};
+use crate::http::version::HttpVersion;
 
 /// The request line and the header of a request that was written to a backend.
 #[derive(Clone, Copy, Debug)]

@@ -39,19 +39,6 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A time, as it is written in nginx.conf.
-#[derive(Clone, Copy)]
-pub struct Milliseconds(pub u64);
-
-impl fmt::Display for Milliseconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ms if ms % 1000 == 0 => write!(f, "{}s", ms / 1000),
-            ms => write!(f, "{ms}ms"),
-        }
-    }
-}
-
 /// Names in a row: `A`, `A and B`, `A, B and C`.
 pub struct Listed<'l, T>(pub &'l [T]);
 
@@ -85,9 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_lists() {
-        assert_eq!(Milliseconds(60_000).to_string(), "60s");
-        assert_eq!(Milliseconds(1500).to_string(), "1500ms");
+    fn lists() {
         assert_eq!(Listed::<&str>(&[]).to_string(), "");
         assert_eq!(Listed(&["A"]).to_string(), "A");
         assert_eq!(Listed(&["A", "B", "C"]).to_string(), "A, B and C");

@@ -4,8 +4,8 @@ use crate::audit::model::{Header, Headers, Proxied, ProxyModule, Setting, Value}
 use crate::audit::problem::Problem;
 use crate::findings::Level;
 use crate::handshake::upgrade::WEBSOCKET;
-use crate::handshake::HttpVersion;
 use crate::http::token::contains_token;
+use crate::http::version::HttpVersion;
 use crate::text::quoted::{Listed, Quoted};
 use crate::words::SetAt;
 

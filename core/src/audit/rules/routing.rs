@@ -3,6 +3,7 @@
 use crate::audit::model::{Content, Fallback, Location, LocationKind, Proxied, Rewrite};
 use crate::audit::problem::Problem;
 use crate::config::plain_regex;
+use crate::http::status::is_redirect;
 use crate::text::quoted::Quoted;
 use crate::words::{Mode, SetAt};
 
@@ -45,10 +46,8 @@ pub fn no_proxy<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
 }
 
 pub fn redirect_in_location<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
-    let answer = context
-        .location
-        .answer
-        .filter(|answer| matches!(answer.status, 301 | 302 | 303 | 307 | 308) && !answer.handled)?;
+    let answer =
+        context.location.answer.filter(|answer| is_redirect(answer.status) && !answer.handled)?;
     if !context.location.rewrites.is_empty() || context.outline.nested_carry(context.index) {
         return None;
     }

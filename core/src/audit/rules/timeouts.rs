@@ -2,7 +2,7 @@
 
 use crate::audit::model::Proxied;
 use crate::audit::problem::Problem;
-use crate::text::quoted::Milliseconds;
+use crate::text::duration::Duration;
 use crate::words::SetAt;
 
 use super::Context;
@@ -28,7 +28,7 @@ pub fn short_read_timeout<'a>(
     };
     let problem = Problem::new(format!(
         "cuts a tunnel that is silent for {} ({prefix}_read_timeout{default})",
-        Milliseconds(timeout.value)
+        Duration(timeout.value)
     ))
     .at(timeout.origin);
     Some(problem.fix(match (context.is_guarded(), timeout.origin) {
@@ -51,7 +51,7 @@ pub fn low_send_timeout<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Optio
     Some(
         Problem::new(format!(
             "cuts a client that does not read for {} (send_timeout)",
-            Milliseconds(timeout.value)
+            Duration(timeout.value)
         ))
         .at(timeout.origin),
     )
