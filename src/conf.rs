@@ -11,7 +11,7 @@ use ngx::ffi::{
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
-use websocket_guard_protocol::catalogue::{Finding, FindingSet};
+use websocket_guard_protocol::findings::{self, Finding, FindingSet};
 use websocket_guard_protocol::handshake::Strictness;
 use websocket_guard_protocol::origin::OriginPolicy;
 use websocket_guard_protocol::upgrade::Protocols;
@@ -98,6 +98,16 @@ impl Default for LogLevel {
     /// Visible in a stock nginx, whose error_log has this level.
     fn default() -> Self {
         LogLevel::Level(NGX_LOG_ERR)
+    }
+}
+
+/// The number of a level.
+pub fn nginx_level(level: findings::Level) -> u32 {
+    match level {
+        findings::Level::Error => NGX_LOG_ERR,
+        findings::Level::Warn => NGX_LOG_WARN,
+        findings::Level::Notice => NGX_LOG_NOTICE,
+        findings::Level::Info => NGX_LOG_INFO,
     }
 }
 

@@ -29,7 +29,7 @@ mod testing;
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::findings::{Finding, FindingSet, Kind, Level};
+use crate::findings::{FindingSet, Level, LoadFinding};
 
 pub use summary::{summaries, Summary};
 
@@ -46,7 +46,7 @@ use rules::{Context, SiteView};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report<'a> {
     /// Its name.
-    pub finding: Finding,
+    pub finding: LoadFinding,
     /// The level at which it is logged. Mostly the finding's own.
     pub level: Level,
     /// The offending directive where that is known, else what it stands in.
@@ -109,11 +109,10 @@ impl fmt::Display for Line<'_, '_> {
 /// `wanted`.
 pub fn audit<'a>(site: &Site<'a>, wanted: impl Fn(Level) -> bool) -> Vec<Report<'a>> {
     let mut silent = FindingSet::default();
-    for finding in Finding::ALL {
-        let level = finding.level(Kind::Load);
-        if level.is_some_and(|level| matches!(level, Level::Notice | Level::Info) && !wanted(level))
-        {
-            silent.insert(finding);
+    for finding in LoadFinding::ALL {
+        let level = finding.level();
+        if matches!(level, Level::Notice | Level::Info) && !wanted(level) {
+            silent.insert(*finding);
         }
     }
     let view = SiteView::new(site, silent);
@@ -184,7 +183,7 @@ fn audit_server<'a>(
 }
 
 /// Notes which of these findings, that are not about one location, a location does not ignore.
-fn ask<C>(asked: &mut FindingSet, location: &Location, rules: &[(Finding, C)]) {
+fn ask<C>(asked: &mut FindingSet, location: &Location, rules: &[(LoadFinding, C)]) {
     for (finding, _) in rules {
         if !location.ignore.contains(*finding) {
             asked.insert(*finding);
@@ -196,11 +195,17 @@ fn ask<C>(asked: &mut FindingSet, location: &Location, rules: &[(Finding, C)]) {
 struct Reports<'a> {
     list: Vec<Report<'a>>,
     /// Those whose cause stands outside of their location.
-    outside: HashMap<(Finding, Place<'a>), usize>,
+    outside: HashMap<(LoadFinding, Place<'a>), usize>,
 }
 
 impl<'a> Reports<'a> {
-    fn add(&mut self, finding: Finding, problem: Problem<'a>, subject: String, place: Place<'a>) {
+    fn add(
+        &mut self,
+        finding: LoadFinding,
+        problem: Problem<'a>,
+        subject: String,
+        place: Place<'a>,
+    ) {
         let (place, shared) = match problem.at {
             At::Subject => (place, false),
             At::Inside(inside) => (inside, false),
@@ -215,7 +220,7 @@ impl<'a> Reports<'a> {
             }
             self.outside.insert((finding, place), self.list.len());
         }
-        let level = problem.level.or(finding.level(Kind::Load)).unwrap_or(Level::Warn);
+        let level = problem.level.unwrap_or(finding.level());
         let fix = problem.fix.unwrap_or_else(|| finding.entry().fix.into());
         let what = format!("{}; {fix}", problem.what);
         self.list.push(Report { finding, level, place, subject, others: 0, what });
@@ -231,6 +236,7 @@ mod tests {
     use super::model::*;
     use super::testing::*;
     use super::*;
+    use crate::findings::Finding;
     use crate::http::version::HttpVersion;
 
     #[test]
@@ -326,10 +332,9 @@ mod tests {
     #[test]
     fn every_load_time_finding_has_a_rule() {
         let with_rule = rules::findings();
-        for finding in Finding::ALL {
-            let expected = usize::from(finding.level(Kind::Load).is_some());
-            let rules = with_rule.iter().filter(|with_rule| **with_rule == finding).count();
-            assert_eq!(rules, expected, "{}", finding.slug());
+        for finding in LoadFinding::ALL {
+            let rules = with_rule.iter().filter(|with_rule| *with_rule == finding).count();
+            assert_eq!(rules, 1, "{}", finding.slug());
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod decision;
 mod facts;
+mod obstacle;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -13,16 +14,29 @@ mod tunnel;
 
 use std::fmt;
 
-use crate::findings::{Finding, Kind, Level};
+use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 #[doc(hidden)]
 pub use crate::words::Mode;
-pub use decision::diagnose;
 pub use facts::{
     Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, NamedPlace, Reached,
     Sent, SwitchFault, Upstream, Waiting,
 };
-pub use tunnel::{diagnose_end, End, EndSigns, TunnelEnd};
+pub use tunnel::{End, EndSigns, TunnelEnd};
+
+/// The diagnosis of a request, if there is anything to say about it.
+///
+/// There is not for a verified tunnel, nor for plain requests, with few exceptions.
+pub fn diagnose<'a>(facts: &'a Facts<'a>) -> Option<Diagnosis<'a>> {
+    let finding = decision::finding(facts)?;
+    Some(Diagnosis { subject: Subject::Request(finding, facts) })
+}
+
+/// The diagnosis of a tunnel's end; `None` for a normal one.
+pub fn diagnose_end<'a>(end: &'a TunnelEnd<'a>) -> Option<Diagnosis<'a>> {
+    let finding = end.end.finding()?;
+    Some(Diagnosis { subject: Subject::Tunnel(finding, end) })
+}
 
 /// One finding, and the facts that tell how to word it.
 ///
@@ -30,14 +44,13 @@ pub use tunnel::{diagnose_end, End, EndSigns, TunnelEnd};
 /// [`line`](Self::line) for the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Diagnosis<'a> {
-    finding: Finding,
     subject: Subject<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Subject<'a> {
-    Request(&'a Facts<'a>),
-    Tunnel(&'a TunnelEnd<'a>),
+    Request(RunFinding, &'a Facts<'a>),
+    Tunnel(EndFinding, &'a TunnelEnd<'a>),
 }
 
 impl<'a> Diagnosis<'a> {
@@ -46,16 +59,18 @@ impl<'a> Diagnosis<'a> {
 
     /// The finding.
     pub fn finding(&self) -> Finding {
-        self.finding
+        match self.subject {
+            Subject::Request(finding, _) => finding.into(),
+            Subject::Tunnel(finding, _) => finding.into(),
+        }
     }
 
-    /// The level at which it is logged.
-    pub fn level(&self) -> Level {
-        let kind = match self.subject {
-            Subject::Request(_) => Kind::Run,
-            Subject::Tunnel(_) => Kind::TunnelEnd,
-        };
-        self.finding.level(kind).unwrap_or(Level::Configured)
+    /// The level at which it is logged; `None` for the one that is configured.
+    pub fn level(&self) -> Option<Level> {
+        match self.subject {
+            Subject::Request(finding, _) => finding.level(),
+            Subject::Tunnel(finding, _) => Some(finding.level()),
+        }
     }
 
     /// The whole line for the log: `websocket_guard: SENTENCE [NAME]`.
@@ -67,8 +82,8 @@ impl<'a> Diagnosis<'a> {
 impl fmt::Display for Diagnosis<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.subject {
-            Subject::Request(facts) => sentence::request(f, self.finding, facts),
-            Subject::Tunnel(end) => sentence::tunnel_end(f, self.finding, end),
+            Subject::Request(finding, facts) => sentence::request(f, finding, facts),
+            Subject::Tunnel(finding, end) => sentence::tunnel_end(f, finding, end),
         }
     }
 }
@@ -80,6 +95,6 @@ pub struct Line<'a>(Diagnosis<'a>);
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Line(diagnosis) = self;
-        write!(f, "websocket_guard: {diagnosis} [{}]", diagnosis.finding.slug())
+        write!(f, "websocket_guard: {diagnosis} [{}]", diagnosis.finding().slug())
     }
 }

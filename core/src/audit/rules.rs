@@ -13,7 +13,7 @@ mod timeouts;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use crate::findings::{Finding, FindingSet};
+use crate::findings::{FindingSet, LoadFinding};
 
 use super::model::{
     Content, Location, LocationKind, Marked, Proxied, ProxyModule, Server, Site, Upstream,
@@ -25,50 +25,50 @@ use crate::words::Mode;
 
 /// The rules about a location, one row each.
 #[rustfmt::skip]
-const OF_A_LOCATION: &[(Finding, Rule)] = &[
-    (Finding::RedirectInLocation, Rule::Marked(routing::redirect_in_location)),
-    (Finding::TryfilesFallback, Rule::Marked(routing::tryfiles_fallback)),
-    (Finding::NoProxy, Rule::Marked(routing::no_proxy)),
-    (Finding::RewriteLeavesLocation, Rule::Marked(routing::rewrite_leaves_location)),
-    (Finding::RegexShadowed, Rule::Proxied(routing::regex_shadowed)),
-    (Finding::SubrequestUpgrade, Rule::Proxied(routing::subrequest_upgrade)),
-    (Finding::HeadersDropped, Rule::Headers(headers::headers_dropped)),
-    (Finding::MissingUpgrade, Rule::Headers(headers::missing_upgrade)),
-    (Finding::MissingConnection, Rule::Headers(headers::missing_connection)),
-    (Finding::UpgradeWrong, Rule::Headers(headers::upgrade_wrong)),
-    (Finding::UpgradeHardcoded, Rule::Headers(headers::upgrade_hardcoded)),
-    (Finding::ConnectionWrong, Rule::Headers(headers::connection_wrong)),
-    (Finding::ConnectionHardcoded, Rule::Headers(headers::connection_hardcoded)),
-    (Finding::DuplicateHeader, Rule::Headers(headers::duplicate_header)),
-    (Finding::SecHeaderCleared, Rule::Headers(headers::sec_header_cleared)),
-    (Finding::HostNotForwarded, Rule::Headers(headers::host_not_forwarded)),
-    (Finding::HostWithoutPort, Rule::Headers(headers::host_without_port)),
-    (Finding::Http10Upstream, Rule::Proxied(headers::http10_upstream)),
-    (Finding::H2Upstream, Rule::Proxied(headers::h2_upstream)),
-    (Finding::PassHeadersOff, Rule::Proxied(headers::pass_headers_off)),
-    (Finding::ProxyMethod, Rule::Proxied(headers::proxy_method)),
-    (Finding::HiddenResponseHeader, Rule::Proxied(response::hidden_response_header)),
-    (Finding::InterceptErrors, Rule::Proxied(response::intercept_errors)),
-    (Finding::CacheOn, Rule::Proxied(cache::cache_on)),
-    (Finding::CacheDisabled, Rule::Proxied(cache::cache_disabled)),
-    (Finding::ShortReadTimeout, Rule::Proxied(timeouts::short_read_timeout)),
-    (Finding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
-    (Finding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
-    (Finding::ResolverMissing, Rule::Target(target::resolver_missing)),
-    (Finding::TlsSniMissing, Rule::Target(target::tls_sni_missing)),
-    (Finding::LbNoAffinity, Rule::Target(balancing::lb_no_affinity)),
-    (Finding::MaxConns, Rule::Target(balancing::max_conns)),
-    (Finding::LimitConn, Rule::Proxied(balancing::limit_conn)),
+const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
+    (LoadFinding::RedirectInLocation, Rule::Marked(routing::redirect_in_location)),
+    (LoadFinding::TryfilesFallback, Rule::Marked(routing::tryfiles_fallback)),
+    (LoadFinding::NoProxy, Rule::Marked(routing::no_proxy)),
+    (LoadFinding::RewriteLeavesLocation, Rule::Marked(routing::rewrite_leaves_location)),
+    (LoadFinding::RegexShadowed, Rule::Proxied(routing::regex_shadowed)),
+    (LoadFinding::SubrequestUpgrade, Rule::Proxied(routing::subrequest_upgrade)),
+    (LoadFinding::HeadersDropped, Rule::Headers(headers::headers_dropped)),
+    (LoadFinding::MissingUpgrade, Rule::Headers(headers::missing_upgrade)),
+    (LoadFinding::MissingConnection, Rule::Headers(headers::missing_connection)),
+    (LoadFinding::UpgradeWrong, Rule::Headers(headers::upgrade_wrong)),
+    (LoadFinding::UpgradeHardcoded, Rule::Headers(headers::upgrade_hardcoded)),
+    (LoadFinding::ConnectionWrong, Rule::Headers(headers::connection_wrong)),
+    (LoadFinding::ConnectionHardcoded, Rule::Headers(headers::connection_hardcoded)),
+    (LoadFinding::DuplicateHeader, Rule::Headers(headers::duplicate_header)),
+    (LoadFinding::SecHeaderCleared, Rule::Headers(headers::sec_header_cleared)),
+    (LoadFinding::HostNotForwarded, Rule::Headers(headers::host_not_forwarded)),
+    (LoadFinding::HostWithoutPort, Rule::Headers(headers::host_without_port)),
+    (LoadFinding::Http10Upstream, Rule::Proxied(headers::http10_upstream)),
+    (LoadFinding::H2Upstream, Rule::Proxied(headers::h2_upstream)),
+    (LoadFinding::PassHeadersOff, Rule::Proxied(headers::pass_headers_off)),
+    (LoadFinding::ProxyMethod, Rule::Proxied(headers::proxy_method)),
+    (LoadFinding::HiddenResponseHeader, Rule::Proxied(response::hidden_response_header)),
+    (LoadFinding::InterceptErrors, Rule::Proxied(response::intercept_errors)),
+    (LoadFinding::CacheOn, Rule::Proxied(cache::cache_on)),
+    (LoadFinding::CacheDisabled, Rule::Proxied(cache::cache_disabled)),
+    (LoadFinding::ShortReadTimeout, Rule::Proxied(timeouts::short_read_timeout)),
+    (LoadFinding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
+    (LoadFinding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
+    (LoadFinding::ResolverMissing, Rule::Target(target::resolver_missing)),
+    (LoadFinding::TlsSniMissing, Rule::Target(target::tls_sni_missing)),
+    (LoadFinding::LbNoAffinity, Rule::Target(balancing::lb_no_affinity)),
+    (LoadFinding::MaxConns, Rule::Target(balancing::max_conns)),
+    (LoadFinding::LimitConn, Rule::Proxied(balancing::limit_conn)),
 ];
 
 /// The rules about a server, asked once for each that has an audited location that proxies.
-pub const OF_A_SERVER: &[(Finding, ServerRule)] =
-    &[(Finding::CleartextH2Listener, listeners::cleartext_h2_listener)];
+pub const OF_A_SERVER: &[(LoadFinding, ServerRule)] =
+    &[(LoadFinding::CleartextH2Listener, listeners::cleartext_h2_listener)];
 
 /// The rules about the configuration as a whole, asked once if there is a guarded location.
-pub const OF_THE_SITE: &[(Finding, SiteRule)] = &[
-    (Finding::ShutdownUnbounded, capacity::shutdown_unbounded),
-    (Finding::Capacity, capacity::capacity),
+pub const OF_THE_SITE: &[(LoadFinding, SiteRule)] = &[
+    (LoadFinding::ShutdownUnbounded, capacity::shutdown_unbounded),
+    (LoadFinding::Capacity, capacity::capacity),
 ];
 
 /// A rule about a location, by what it is asked about.
@@ -91,18 +91,18 @@ type ServerRule = for<'a> fn(&Site<'a>, &Server<'a>) -> Option<Problem<'a>>;
 type SiteRule = for<'a> fn(&Site<'a>) -> Option<Problem<'a>>;
 
 /// One cause, one finding: whether a finding stands for another one of the same location.
-fn replaces(winner: Finding, loser: Finding, context: &Context) -> bool {
+fn replaces(winner: LoadFinding, loser: LoadFinding, context: &Context) -> bool {
     match winner {
         // Nothing in the location carries a WebSocket, whatever its settings are.
-        Finding::RedirectInLocation | Finding::TryfilesFallback => loser != winner,
-        Finding::NoProxy => {
-            !matches!(loser, Finding::RedirectInLocation | Finding::TryfilesFallback)
+        LoadFinding::RedirectInLocation | LoadFinding::TryfilesFallback => loser != winner,
+        LoadFinding::NoProxy => {
+            !matches!(loser, LoadFinding::RedirectInLocation | LoadFinding::TryfilesFallback)
                 && loser != winner
         }
         // It names the headers that are missing for that reason.
-        Finding::HeadersDropped => match loser {
-            Finding::MissingUpgrade | Finding::MissingConnection => true,
-            Finding::HostNotForwarded => context.loses(b"Host"),
+        LoadFinding::HeadersDropped => match loser {
+            LoadFinding::MissingUpgrade | LoadFinding::MissingConnection => true,
+            LoadFinding::HostNotForwarded => context.loses(b"Host"),
             _ => false,
         },
         _ => false,
@@ -110,8 +110,8 @@ fn replaces(winner: Finding, loser: Finding, context: &Context) -> bool {
 }
 
 /// All that is wrong with a location, whether it ignores it or not.
-pub fn check<'a>(context: &Context<'_, 'a>) -> Vec<(Finding, Problem<'a>)> {
-    let mut found: Vec<(Finding, Problem<'a>)> = Vec::new();
+pub fn check<'a>(context: &Context<'_, 'a>) -> Vec<(LoadFinding, Problem<'a>)> {
+    let mut found: Vec<(LoadFinding, Problem<'a>)> = Vec::new();
     for (finding, rule) in OF_A_LOCATION {
         if context.view.silent.contains(*finding) {
             continue;
@@ -120,7 +120,7 @@ pub fn check<'a>(context: &Context<'_, 'a>) -> Vec<(Finding, Problem<'a>)> {
             found.push((*finding, problem));
         }
     }
-    let names: Vec<Finding> = found.iter().map(|(finding, _)| *finding).collect();
+    let names: Vec<LoadFinding> = found.iter().map(|(finding, _)| *finding).collect();
     found.retain(|(loser, _)| !names.iter().any(|winner| replaces(*winner, *loser, context)));
     found
 }
@@ -153,7 +153,7 @@ impl Rule {
 
 /// Every finding that has a rule.
 #[cfg(test)]
-pub fn findings() -> Vec<Finding> {
+pub fn findings() -> Vec<LoadFinding> {
     let locations = OF_A_LOCATION.iter().map(|(finding, _)| *finding);
     let servers = OF_A_SERVER.iter().map(|(finding, _)| *finding);
     locations.chain(servers).chain(OF_THE_SITE.iter().map(|(finding, _)| *finding)).collect()

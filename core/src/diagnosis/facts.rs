@@ -367,6 +367,14 @@ impl Default for Upstream<'_> {
     }
 }
 
+impl Facts<'_> {
+    /// Whether nginx found fault with the request before it looked for a location, maybe with half
+    /// of the header unread: nothing can be told from what is missing there.
+    pub(super) fn gave_up_reading(&self) -> bool {
+        self.location.is_none() && self.upstream.is_none() && matches!(self.status, 400 | 408)
+    }
+}
+
 impl Handler {
     /// Whether nginx can make a tunnel there; an unknown handler gets the benefit of the doubt.
     pub fn can_upgrade(self) -> bool {

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::findings::{Finding, Kind, Level};
+use crate::findings::{EndFinding, Finding, Level, RunFinding};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
 use crate::handshake::{ValueFault, Violation};
@@ -101,17 +101,17 @@ fn plain(status: u16) -> Facts<'static> {
 
 /// For each finding a request that has it, worded as the catalogue's example, and others that
 /// nearly have it.
-fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
+fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
     let location =
         |name: &'static [u8], line| Some(NamedPlace { name, place: Place { line, ..CHAT.place } });
     vec![
         (
-            Finding::SubrequestUpgrade,
+            RunFinding::SubrequestUpgrade,
             Facts { subrequest_101: Some(b"/auth"), auth_status: Some(101), ..by_nginx(500) },
             vec![Facts { auth_status: Some(200), ..answered(502) }],
         ),
         (
-            Finding::NotWebsocket,
+            RunFinding::NotWebsocket,
             Facts {
                 asks: Asks::Other,
                 upgrade: b"h2c",
@@ -125,7 +125,7 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::StrippedUpgrade,
+            RunFinding::StrippedUpgrade,
             Facts { key: true, via: Some(b"1.1 edge"), ..plain(400) },
             vec![
                 plain(400),
@@ -135,12 +135,12 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::HandshakeMethod,
+            RunFinding::HandshakeMethod,
             Facts { method: b"POST", ..violated(Violation::Method) },
             vec![violated(Violation::Body)],
         ),
         (
-            Finding::HandshakeHttpVersion,
+            RunFinding::HandshakeHttpVersion,
             Facts { http_version: HttpVersion::Http10, ..violated(Violation::HttpVersion) },
             vec![
                 plain(200),
@@ -148,24 +148,24 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::HandshakeConnection,
+            RunFinding::HandshakeConnection,
             violated(Violation::Connection(Some(b"close"))),
             // Forwarded in `auto`, and the backend took it.
             vec![Facts { gate: Gate::Violated(Violation::Connection(None)), ..answered(101) }],
         ),
         (
-            Finding::HandshakeKey,
+            RunFinding::HandshakeKey,
             violated(Violation::Key(ValueFault::Invalid(b"test"))),
             vec![violated(Violation::Version(ValueFault::Missing))],
         ),
         (
-            Finding::HandshakeVersion,
+            RunFinding::HandshakeVersion,
             Facts { status: 426, ..violated(Violation::Version(ValueFault::Invalid(b"8"))) },
             vec![answered(426)],
         ),
-        (Finding::HandshakeBody, violated(Violation::Body), vec![plain(413)]),
+        (RunFinding::HandshakeBody, violated(Violation::Body), vec![plain(413)]),
         (
-            Finding::OriginDenied,
+            RunFinding::OriginDenied,
             Facts { mode: Mode::On, gate: foreign_origin(), ..by_nginx(403) },
             vec![
                 by_nginx(403),
@@ -173,7 +173,7 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::Http2Upgrade,
+            RunFinding::Http2Upgrade,
             Facts { mode: Mode::On, http_version: HttpVersion::Http2, ..by_nginx(400) },
             vec![
                 Facts { http_version: HttpVersion::Http2, ..plain(200) },
@@ -181,18 +181,18 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::TlsMismatch,
+            RunFinding::TlsMismatch,
             early(400, Early::PlainOnTls),
             vec![by_nginx(400), Facts { early: Some(Early::PlainOnTls), ..plain(400) }],
         ),
-        (Finding::ClientCertificate, early(400, Early::CertificateMissing), vec![by_nginx(400)]),
+        (RunFinding::ClientCertificate, early(400, Early::CertificateMissing), vec![by_nginx(400)]),
         (
-            Finding::HeaderTooLarge,
+            RunFinding::HeaderTooLarge,
             early(400, Early::HeaderTooLarge),
             vec![by_nginx(400), Facts { early: Some(Early::HeaderTooLarge), ..plain(400) }],
         ),
         (
-            Finding::WrongLocation,
+            RunFinding::WrongLocation,
             Facts {
                 location: location(b"/", 12),
                 marked_location: Some(b"/ws/"),
@@ -211,17 +211,17 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::NotProxied,
+            RunFinding::NotProxied,
             Facts { handler: Handler::Static, ..by_nginx(404) },
             vec![answered(404), by_nginx(301), by_nginx(403), by_nginx(499)],
         ),
         (
-            Finding::Redirected,
+            RunFinding::Redirected,
             Facts { redirect: Some(b"https://example.com/chat"), ..by_nginx(301) },
             vec![answered(301), by_nginx(304)],
         ),
         (
-            Finding::SlashRedirect,
+            RunFinding::SlashRedirect,
             Facts {
                 location: location(b"/chat/", 31),
                 redirect: Some(b"http://example.com/chat/"),
@@ -234,7 +234,7 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::AccessDenied,
+            RunFinding::AccessDenied,
             by_nginx(401),
             vec![
                 answered(401),
@@ -244,12 +244,12 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::RateLimited,
+            RunFinding::RateLimited,
             Facts { limit: Limit::Connections, ..by_nginx(503) },
             vec![answered(503), by_nginx(500)],
         ),
         (
-            Finding::AccessCheckFailed,
+            RunFinding::AccessCheckFailed,
             Facts { auth_status: Some(426), ..by_nginx(500) },
             vec![
                 by_nginx(500),
@@ -258,12 +258,12 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::BodyTooLarge,
+            RunFinding::BodyTooLarge,
             Facts { mode: Mode::On, upstream: None, ..plain(413) },
             vec![plain(413), Facts { mode: Mode::On, ..plain(400) }],
         ),
         (
-            Finding::ClientGone,
+            RunFinding::ClientGone,
             upstream(499, |u| {
                 u.status = 0;
                 u.reached = Reached::Connection;
@@ -274,7 +274,7 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::CachedResponse,
+            RunFinding::CachedResponse,
             upstream(200, |u| {
                 u.cached = true;
                 u.reached = Reached::Nothing;
@@ -283,7 +283,7 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             vec![answered(200)],
         ),
         (
-            Finding::UpgradeNotForwarded,
+            RunFinding::UpgradeNotForwarded,
             upstream(400, |u| {
                 u.upgrade = Sent::Nothing;
                 u.connection = Sent::Value(b"close");
@@ -303,17 +303,17 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::HandshakeAltered,
+            RunFinding::HandshakeAltered,
             upstream(400, |u| u.altered = Some(Alteration::HeadersOff)),
             vec![answered(400), upstream(101, |u| u.altered = Some(Alteration::HeadersOff))],
         ),
         (
-            Finding::BackendUnreachable,
+            RunFinding::BackendUnreachable,
             failed(502, Reached::Nothing, Some(Failure::NotConnected)),
             vec![answered(502), failed(502, Reached::Connection, None)],
         ),
         (
-            Finding::BackendNoLive,
+            RunFinding::BackendNoLive,
             upstream(502, |u| {
                 u.peer = b"";
                 u.name = b"pool";
@@ -323,12 +323,12 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             vec![failed(502, Reached::Nothing, None)],
         ),
         (
-            Finding::BackendDns,
+            RunFinding::BackendDns,
             failed(502, Reached::Nothing, Some(Failure::NotResolved(b"app.internal"))),
             vec![failed(502, Reached::Nothing, None)],
         ),
         (
-            Finding::BackendTls,
+            RunFinding::BackendTls,
             upstream(502, |u| {
                 u.peer = b"10.0.0.5:443";
                 u.reached = Reached::Connection;
@@ -337,22 +337,22 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             vec![failed(502, Reached::Connection, Some(Failure::Closed))],
         ),
         (
-            Finding::BackendTimeout,
+            RunFinding::BackendTimeout,
             failed(504, Reached::Connection, Some(Failure::TimedOut(Waiting::Read, 60_000))),
             vec![answered(504), failed(502, Reached::Connection, None)],
         ),
         (
-            Finding::BackendClosed,
+            RunFinding::BackendClosed,
             failed(502, Reached::Connection, Some(Failure::Closed)),
             vec![answered(502), failed(502, Reached::Nothing, None)],
         ),
         (
-            Finding::BackendHeaderTooBig,
+            RunFinding::BackendHeaderTooBig,
             failed(502, Reached::Connection, Some(Failure::HeaderTooBig)),
             vec![failed(502, Reached::Connection, None)],
         ),
         (
-            Finding::BackendOrigin,
+            RunFinding::BackendOrigin,
             Facts { mode: Mode::On, ..upstream(403, |u| u.host = Some(b"backend")) },
             vec![
                 answered(403),
@@ -363,22 +363,22 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::BackendAuth,
+            RunFinding::BackendAuth,
             answered(401),
             vec![by_nginx(401), upstream(403, |u| u.host = Some(b"backend"))],
         ),
         (
-            Finding::BackendRedirect,
+            RunFinding::BackendRedirect,
             Facts { mode: Mode::Auto, ..upstream(302, |u| u.redirect = Some(b"/login")) },
             vec![by_nginx(302), answered(304)],
         ),
         (
-            Finding::BackendNotFound,
+            RunFinding::BackendNotFound,
             Facts { uri: b"/ws/chat", ..upstream(404, |u| u.uri = b"//chat") },
             vec![by_nginx(404), answered(410)],
         ),
         (
-            Finding::BackendBadHandshake,
+            RunFinding::BackendBadHandshake,
             answered(400),
             vec![
                 upstream(400, |u| u.host = Some(b"backend")),
@@ -387,27 +387,27 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
-            Finding::BackendNotWebsocket,
+            RunFinding::BackendNotWebsocket,
             answered(200),
             vec![answered(500), by_nginx(200), plain(200)],
         ),
         (
-            Finding::BackendError,
+            RunFinding::BackendError,
             answered(500),
             vec![by_nginx(500), failed(502, Reached::Nothing, None)],
         ),
         (
-            Finding::BadAccept,
+            RunFinding::BadAccept,
             wrong(Fault::BadAccept(BadAccept::Wrong { received: b"x", expected: *ACCEPT })),
             vec![answered(101), answered(200)],
         ),
         (
-            Finding::BadSwitch,
+            RunFinding::BadSwitch,
             wrong(Fault::BadSwitch(BadSwitch::OtherProtocol(b"h2c"))),
             vec![answered(101)],
         ),
         (
-            Finding::SubprotocolMismatch,
+            RunFinding::SubprotocolMismatch,
             Facts {
                 subprotocols: Some(b"graphql-ws"),
                 status: 101,
@@ -416,13 +416,13 @@ fn cases() -> Vec<(Finding, Facts<'static>, Vec<Facts<'static>>)> {
             vec![answered(101)],
         ),
         (
-            Finding::ExtensionMismatch,
+            RunFinding::ExtensionMismatch,
             wrong(Fault::ExtensionMismatch { chosen: b"permessage-deflate" })
                 .clone_with_status(101),
             vec![answered(101)],
         ),
         (
-            Finding::Unsolicited101,
+            RunFinding::Unsolicited101,
             plain(101),
             vec![
                 answered(101),
@@ -455,7 +455,7 @@ fn line(facts: &Facts) -> String {
 #[test]
 fn each_finding_is_found_and_worded_as_in_the_catalogue() {
     for (expected, facts, near_misses) in cases() {
-        assert_eq!(finding(&facts), Some(expected), "{facts:?}");
+        assert_eq!(finding(&facts), Some(expected.into()), "{facts:?}");
         let example = expected.entry().example;
         let line = line(&facts);
         assert!(example.ends_with(&line), "{example}\n{line}");
@@ -463,18 +463,16 @@ fn each_finding_is_found_and_worded_as_in_the_catalogue() {
 
         assert!(!near_misses.is_empty(), "{expected:?}");
         for facts in near_misses {
-            assert_ne!(finding(&facts), Some(expected), "{facts:?}");
+            assert_ne!(finding(&facts), Some(expected.into()), "{facts:?}");
         }
     }
 }
 
 #[test]
 fn each_finding_of_the_catalogue_has_a_case() {
-    let tested: Vec<Finding> = cases().iter().map(|case| case.0).collect();
-    for finding in Finding::ALL {
-        let expected = usize::from(finding.level(Kind::Run).is_some());
-        let count = tested.iter().filter(|f| **f == finding).count();
-        assert_eq!(count, expected, "{finding:?}");
+    for finding in RunFinding::ALL {
+        let count = cases().iter().filter(|(tested, ..)| tested == finding).count();
+        assert_eq!(count, 1, "{finding:?}");
     }
 }
 
@@ -826,11 +824,11 @@ fn early_refusals_are_inferred() {
 #[test]
 fn levels() {
     let level = |facts: &Facts| diagnose(facts).map(|diagnosis| diagnosis.level());
-    assert_eq!(level(&answered(500)), Some(Level::Configured));
-    assert_eq!(level(&by_nginx(499)), Some(Level::Info));
+    assert_eq!(level(&answered(500)), Some(None));
+    assert_eq!(level(&by_nginx(499)), Some(Some(Level::Info)));
     let end = ended(End::Shutdown);
     let level = diagnose_end(&end).map(|diagnosis| diagnosis.level());
-    assert_eq!(level, Some(Level::Notice));
+    assert_eq!(level, Some(Some(Level::Notice)));
 }
 
 fn ended(end: End) -> TunnelEnd<'static> {
@@ -852,7 +850,7 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         |end| TunnelEnd { client_silent_ms: 240_000, backend_silent_ms: 350, ..ended(end) };
     let cases = [
         (
-            Finding::TunnelIdle,
+            EndFinding::TunnelIdle,
             TunnelEnd {
                 age_ms: 3_720_000,
                 limit_ms: 3_600_000,
@@ -861,15 +859,16 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
                 ..ended(End::Idle)
             },
         ),
-        (Finding::TunnelClientStalled, client_silent(End::ClientStalled)),
-        (Finding::TunnelBackendStalled, ended(End::BackendStalled)),
-        (Finding::TunnelClientReset, client_silent(End::ClientReset)),
-        (Finding::TunnelBackendReset, ended(End::BackendReset)),
-        (Finding::TunnelShutdown, ended(End::Shutdown)),
+        (EndFinding::TunnelClientStalled, client_silent(End::ClientStalled)),
+        (EndFinding::TunnelBackendStalled, ended(End::BackendStalled)),
+        (EndFinding::TunnelClientReset, client_silent(End::ClientReset)),
+        (EndFinding::TunnelBackendReset, ended(End::BackendReset)),
+        (EndFinding::TunnelShutdown, ended(End::Shutdown)),
     ];
+    assert_eq!(cases.map(|(finding, _)| finding), EndFinding::ALL);
     for (finding, end) in cases {
         let diagnosis = diagnose_end(&end);
-        assert_eq!(diagnosis.map(|d| d.finding()), Some(finding));
+        assert_eq!(diagnosis.map(|d| d.finding()), Some(finding.into()));
         let line = diagnosis.map_or_else(String::new, |d| d.line().to_string());
         assert_eq!(line, finding.entry().example);
     }
@@ -884,8 +883,6 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         assert!(line.ends_with(&format!(", or raise {limit} [tunnel-idle]")), "{line}");
     }
     assert!(diagnose_end(&ended(End::Closed)).is_none());
-    let all = Finding::ALL.into_iter();
-    assert_eq!(all.filter(|f| f.level(Kind::TunnelEnd).is_some()).count(), 6);
 }
 
 #[test]
@@ -1134,7 +1131,8 @@ proptest! {
         if let Some(diagnosis) = diagnose(&facts) {
             let finding = diagnosis.finding();
             let line = diagnosis.line().to_string();
-            prop_assert!(finding.level(Kind::Run).is_some(), "{finding:?}");
+            let of_run_time = RunFinding::ALL.iter().any(|it| Finding::from(*it) == finding);
+            prop_assert!(of_run_time, "{finding:?}");
             prop_assert!(line.len() <= Diagnosis::LINE_MAX, "{} {line}", line.len());
             prop_assert!(is_safe(&line), "{line}");
             let tail = format!(" [{}]", finding.slug());

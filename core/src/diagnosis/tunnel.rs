@@ -1,10 +1,9 @@
 //! How a tunnel ended.
 
-use crate::findings::Finding;
+use crate::findings::EndFinding;
 use crate::words::Mode;
 
 use super::facts::Handler;
-use super::{Diagnosis, Subject};
 
 /// One tunnel, when nginx calls the `u->finalize_request` that was replaced at the 101.
 #[derive(Clone, Copy, Debug)]
@@ -91,18 +90,17 @@ impl End {
             Self::Closed
         }
     }
-}
 
-/// The diagnosis of a tunnel's end; `None` for a normal one.
-pub fn diagnose_end<'a>(end: &'a TunnelEnd<'a>) -> Option<Diagnosis<'a>> {
-    let finding = match end.end {
-        End::Closed => return None,
-        End::Idle => Finding::TunnelIdle,
-        End::ClientStalled => Finding::TunnelClientStalled,
-        End::BackendStalled => Finding::TunnelBackendStalled,
-        End::ClientReset => Finding::TunnelClientReset,
-        End::BackendReset => Finding::TunnelBackendReset,
-        End::Shutdown => Finding::TunnelShutdown,
-    };
-    Some(Diagnosis { finding, subject: Subject::Tunnel(end) })
+    /// Which finding it is; `None` for a normal end.
+    pub(super) fn finding(self) -> Option<EndFinding> {
+        Some(match self {
+            Self::Closed => return None,
+            Self::Idle => EndFinding::TunnelIdle,
+            Self::ClientStalled => EndFinding::TunnelClientStalled,
+            Self::BackendStalled => EndFinding::TunnelBackendStalled,
+            Self::ClientReset => EndFinding::TunnelClientReset,
+            Self::BackendReset => EndFinding::TunnelBackendReset,
+            Self::Shutdown => EndFinding::TunnelShutdown,
+        })
+    }
 }

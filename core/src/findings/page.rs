@@ -2,7 +2,16 @@
 
 use std::fmt::Write;
 
-use super::{Entry, Finding, Kind, Level};
+use super::entry::{Entry, Level};
+use super::table::{EndFinding, Finding, LoadFinding, RunFinding};
+
+/// When a finding is reported.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Load,
+    Run,
+    TunnelEnd,
+}
 
 const HEAD: &str = "\
 <!-- generated from core/src/findings/table.rs by `cargo run -p websocket-guard-core --example findings-doc` -->
@@ -42,7 +51,7 @@ pub fn page() -> String {
         let _ = write!(out, "\n## {heading}\n\n{intro}\n");
         for finding in of_kind(kind) {
             if explained_in(finding) == Some(kind) {
-                let _ = entry(&mut out, finding.entry());
+                let _ = explain(&mut out, finding);
             } else {
                 let slug = finding.slug();
                 let _ = write!(out, "\n[`{slug}`](#{slug}) is reported here too.\n");
@@ -63,43 +72,51 @@ fn contents(out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn entry(out: &mut String, entry: &Entry) -> std::fmt::Result {
-    let Entry { slug, reports, title, cause, fix, symptom, example } = entry;
-    write!(out, "\n### {slug}\n\n**{title}** (")?;
-    for (n, (kind, level)) in reports.iter().enumerate() {
-        let separator = if n == 0 { "" } else { "; " };
-        write!(out, "{separator}{}", report(*kind, *level))?;
-    }
-    writeln!(out, ")\n")?;
+fn explain(out: &mut String, finding: Finding) -> std::fmt::Result {
+    let Entry { slug, title, cause, fix, symptom, example } = finding.entry();
+    let reports: Vec<String> =
+        reports(finding).into_iter().map(|(kind, level)| report(kind, level)).collect();
+    writeln!(out, "\n### {slug}\n\n**{title}** ({})\n", reports.join("; "))?;
     writeln!(out, "- Symptom: {symptom}.")?;
     writeln!(out, "- Cause: {cause}.")?;
     writeln!(out, "- Fix: {fix}.")?;
     writeln!(out, "\n```\n{example}\n```")
 }
 
-fn report(kind: Kind, level: Level) -> String {
+fn report(kind: Kind, level: Option<Level>) -> String {
     let when = match kind {
         Kind::Load => "load time",
         Kind::Run => "run time",
         Kind::TunnelEnd => "tunnel end",
     };
     let level = match level {
-        Level::Error => "`error`",
-        Level::Warn => "`warn`",
-        Level::Notice => "`notice`",
-        Level::Info => "`info`",
-        Level::Configured => "level of `websocket_guard_log`",
+        Some(Level::Error) => "`error`",
+        Some(Level::Warn) => "`warn`",
+        Some(Level::Notice) => "`notice`",
+        Some(Level::Info) => "`info`",
+        None => "level of `websocket_guard_log`",
     };
     format!("{when}, {level}")
 }
 
 fn of_kind(kind: Kind) -> impl Iterator<Item = Finding> {
-    Finding::ALL.into_iter().filter(move |finding| finding.level(kind).is_some())
+    let reported = move |finding: &Finding| reports(*finding).iter().any(|(it, _)| *it == kind);
+    Finding::ALL.into_iter().filter(reported)
 }
 
 /// The section that holds the whole entry; the others refer to it.
 fn explained_in(finding: Finding) -> Option<Kind> {
-    finding.entry().reports.first().map(|(kind, _)| *kind)
+    reports(finding).first().map(|(kind, _)| *kind)
+}
+
+/// When it is reported, and at which level; `None` for that of `websocket_guard_log`.
+fn reports(finding: Finding) -> Vec<(Kind, Option<Level>)> {
+    let load = LoadFinding::ALL.iter().map(|it| (Finding::from(*it), Kind::Load, Some(it.level())));
+    let run = RunFinding::ALL.iter().map(|it| (Finding::from(*it), Kind::Run, it.level()));
+    let end =
+        EndFinding::ALL.iter().map(|it| (Finding::from(*it), Kind::TunnelEnd, Some(it.level())));
+    let all = load.chain(run).chain(end).filter(|(it, ..)| *it == finding);
+    all.map(|(_, kind, level)| (kind, level)).collect()
 }
 
 #[cfg(test)]
