@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Instant;
 use std::{env, fs};
 
-use websocket_guard_core::config::{Files, Kind, Tree, Variables};
+use websocket_guard_core::config::{BlockKind, Files, Tree, Variables};
 
 struct NoFiles;
 
@@ -33,7 +33,7 @@ fn main() {
     let mut blocks = tree.blocks();
     let mut known = 0;
     let places: Vec<_> = tree.root().blocks().flat_map(|node| node.blocks()).collect();
-    let servers = places.iter().filter(|node| node.kind() == Kind::Server);
+    let servers = places.iter().filter(|node| node.kind() == BlockKind::Server);
     for location in servers.flat_map(|server| server.blocks()) {
         let place = location.place();
         let Some(location) = blocks.next(place.file, place.line) else { continue };

@@ -55,14 +55,24 @@
 //! ```
 
 mod blocks;
+mod kind;
 mod lexer;
+mod node;
 mod parser;
+mod pattern;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod variables;
 
 pub use blocks::Blocks;
-pub use tree::{Children, Directive, Files, Inherited, Kind, Node, Own, Tree};
-pub(crate) use variables::plain_regex;
+pub use kind::BlockKind;
+#[doc(hidden)]
+pub use kind::BlockKind as Kind;
+pub use node::{Children, Directive, Inherited, Node, Own};
+pub use parser::Files;
+pub use pattern::plain_regex;
+pub use tree::Tree;
 pub use variables::Variables;

@@ -1,6 +1,8 @@
 //! The block that nginx is in while it parses.
 
-use super::tree::{Kind, Node, Tree};
+use super::kind::BlockKind;
+use super::node::Node;
+use super::tree::Tree;
 
 /// The blocks for which nginx creates the configuration of a location, in its order: `http`,
 /// `server`, `upstream`, `location`, `if` and `limit_except`, a block before those in it.
@@ -15,11 +17,14 @@ pub struct Blocks<'a> {
     sorted: Vec<u32>,
 }
 
-impl<'a> Blocks<'a> {
-    pub(super) fn new(tree: &'a Tree) -> Self {
-        Self { tree, at: 0, sorted: Vec::new() }
+impl Tree {
+    /// Its blocks, to be found one after the other while nginx parses them.
+    pub fn blocks(&self) -> Blocks<'_> {
+        Blocks { tree: self, at: 0, sorted: Vec::new() }
     }
+}
 
+impl<'a> Blocks<'a> {
     /// The block whose `{` stands there, for which nginx creates a configuration now. `None` if the
     /// tree has none: then it was in what could not be read.
     pub fn next(&mut self, file: &[u8], line: u32) -> Option<Node<'a>> {
@@ -64,7 +69,12 @@ fn is_at(node: Node<'_>, file: &[u8], line: u32) -> bool {
 fn has_configuration(node: Node<'_>) -> bool {
     matches!(
         node.kind(),
-        Kind::Http | Kind::Server | Kind::Upstream | Kind::Location | Kind::If | Kind::LimitExcept
+        BlockKind::Http
+            | BlockKind::Server
+            | BlockKind::Upstream
+            | BlockKind::Location
+            | BlockKind::If
+            | BlockKind::LimitExcept
     )
 }
 

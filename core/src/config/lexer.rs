@@ -15,11 +15,11 @@ pub(super) struct Lexer<'a> {
 }
 
 /// Where in the text a token stands, without its quotes.
-pub(super) type Token = Range<usize>;
+pub(super) type Span = Range<usize>;
 
 /// How a statement ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum StatementEnd {
     /// With `;`.
     Simple,
     /// With `{`.
@@ -44,12 +44,15 @@ impl<'a> Lexer<'a> {
 
     /// Reads up to the end of a statement. `tokens` becomes what stands in it; the line of the
     /// first is returned with the end.
-    pub(super) fn statement(&mut self, tokens: &mut Vec<Token>) -> (End, u32) {
+    pub(super) fn statement(&mut self, tokens: &mut Vec<Span>) -> (StatementEnd, u32) {
         tokens.clear();
         let mut start = self.line;
         loop {
             let Some(byte) = self.next() else {
-                return (if tokens.is_empty() { End::File } else { End::Nonsense }, start);
+                return (
+                    if tokens.is_empty() { StatementEnd::File } else { StatementEnd::Nonsense },
+                    start,
+                );
             };
             let (token, end) = match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => continue,
@@ -57,10 +60,10 @@ impl<'a> Lexer<'a> {
                     self.comment();
                     continue;
                 }
-                b';' if !tokens.is_empty() => return (End::Simple, start),
-                b'{' if !tokens.is_empty() => return (End::Open, start),
-                b'}' if tokens.is_empty() => return (End::Close, start),
-                b';' | b'{' | b'}' => return (End::Nonsense, start),
+                b';' if !tokens.is_empty() => return (StatementEnd::Simple, start),
+                b'{' if !tokens.is_empty() => return (StatementEnd::Open, start),
+                b'}' if tokens.is_empty() => return (StatementEnd::Close, start),
+                b';' | b'{' | b'}' => return (StatementEnd::Nonsense, start),
                 _ => {
                     if tokens.is_empty() {
                         start = self.line;
@@ -79,7 +82,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// A token that started with a quote, and the end of the statement if that follows at once.
-    fn quoted(&mut self, quote: u8) -> (Token, Option<End>) {
+    fn quoted(&mut self, quote: u8) -> (Span, Option<StatementEnd>) {
         let start = self.at;
         loop {
             match self.next() {
@@ -88,23 +91,23 @@ impl<'a> Lexer<'a> {
                 }
                 Some(byte) if byte == quote => break,
                 Some(_) => {}
-                None => return (start..self.at, Some(End::Nonsense)),
+                None => return (start..self.at, Some(StatementEnd::Nonsense)),
             }
         }
         let token = start..self.at - 1;
         let end = match self.peek() {
             // The bracket of `if ($x = "y")` starts a token of its own.
             Some(b' ' | b'\t' | b'\r' | b'\n' | b')') => return (token, None),
-            Some(b';') => End::Simple,
-            Some(b'{') => End::Open,
-            _ => End::Nonsense,
+            Some(b';') => StatementEnd::Simple,
+            Some(b'{') => StatementEnd::Open,
+            _ => StatementEnd::Nonsense,
         };
         self.next();
         (token, Some(end))
     }
 
     /// A token that started with `first`.
-    fn bare(&mut self, first: u8) -> (Token, Option<End>) {
+    fn bare(&mut self, first: u8) -> (Span, Option<StatementEnd>) {
         let start = self.at - 1;
         let mut variable = false;
         let mut byte = first;
@@ -120,11 +123,11 @@ impl<'a> Lexer<'a> {
             }
             byte = match self.next() {
                 Some(b'{') if variable => b'{',
-                Some(b'{') => return (start..self.at - 1, Some(End::Open)),
-                Some(b';') => return (start..self.at - 1, Some(End::Simple)),
+                Some(b'{') => return (start..self.at - 1, Some(StatementEnd::Open)),
+                Some(b';') => return (start..self.at - 1, Some(StatementEnd::Simple)),
                 Some(b' ' | b'\t' | b'\r' | b'\n') => return (start..self.at - 1, None),
                 Some(byte) => byte,
-                None => return (start..self.at, Some(End::Nonsense)),
+                None => return (start..self.at, Some(StatementEnd::Nonsense)),
             };
         }
     }
@@ -243,12 +246,12 @@ mod tests {
         let text = format!("events{{}}\nhttp{{\n{text}}}\n");
         let mut lexer = Lexer::new(text.as_bytes());
         let mut tokens = Vec::new();
-        for opening in [End::Open, End::Close, End::Open] {
+        for opening in [StatementEnd::Open, StatementEnd::Close, StatementEnd::Open] {
             assert_eq!(lexer.statement(&mut tokens).0, opening);
         }
         let (end, _) = lexer.statement(&mut tokens);
         let name = match end {
-            End::Simple | End::Open => {
+            StatementEnd::Simple | StatementEnd::Open => {
                 String::from_utf8(unescape(&text.as_bytes()[tokens[0].clone()]).into_owned())
                     .unwrap()
             }
@@ -257,10 +260,10 @@ mod tests {
         (name, lexer.line())
     }
 
-    fn statement(text: &str) -> (End, Vec<String>) {
+    fn statement(text: &str) -> (StatementEnd, Vec<String>) {
         let mut tokens = Vec::new();
         let (end, _) = Lexer::new(text.as_bytes()).statement(&mut tokens);
-        let token = |token: &Token| {
+        let token = |token: &Span| {
             String::from_utf8(unescape(&text.as_bytes()[token.clone()]).into_owned()).unwrap()
         };
         (end, tokens.iter().map(token).collect())
@@ -303,9 +306,9 @@ mod tests {
     #[test]
     fn an_unfinished_statement_is_nonsense() {
         for text in ["a", "a ", "a 'b", "a 'b'", "a \\", "a #;", "a $", "a ${b c"] {
-            assert_eq!(statement(text).0, End::Nonsense, "{text:?}");
+            assert_eq!(statement(text).0, StatementEnd::Nonsense, "{text:?}");
         }
-        assert_eq!(statement(" \n# end").0, End::File);
+        assert_eq!(statement(" \n# end").0, StatementEnd::File);
     }
 
     #[test]
@@ -366,8 +369,8 @@ mod tests {
                 for token in &tokens {
                     prop_assert!(text.get(token.clone()).is_some());
                 }
-                if matches!(end, End::File | End::Nonsense) {
-                    prop_assert!(end == End::Nonsense || lexer.at == text.len());
+                if matches!(end, StatementEnd::File | StatementEnd::Nonsense) {
+                    prop_assert!(end == StatementEnd::Nonsense || lexer.at == text.len());
                     return Ok(());
                 }
             }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::lexer::{unescape, End, Lexer, Token as Range};
-use super::tree::{Block, File, Files, Item, Kind, Name, Token, Tree, NONE, UNESCAPED};
+use super::kind::BlockKind;
+use super::lexer::{unescape, Lexer, Span, StatementEnd};
+use super::tree::{Block, File, Item, Name, Token, Tree, NONE, UNESCAPED};
 
 /// nginx holds every file open while it reads what that includes.
 pub(super) const MAX_INCLUDE_DEPTH: usize = 64;
@@ -13,19 +14,30 @@ pub(super) const MAX_INCLUDE_DEPTH: usize = 64;
 /// Of directives: files that include each other must come to an end.
 const MAX_DIRECTIVES: usize = 1 << 24;
 
-pub(super) fn parse(name: &[u8], text: Vec<u8>, files: &mut dyn Files) -> Tree {
-    let tree = Tree {
-        files: Vec::new(),
-        directives: Vec::new(),
-        blocks: Vec::new(),
-        tokens: Vec::new(),
-        unescaped: Vec::new(),
-        own: Vec::new(),
-    };
-    let mut parser =
-        Parser { tree, files, known: HashMap::new(), open: Vec::new(), simple: Vec::new() };
-    parser.file(name, text, Kind::Main);
-    parser.tree
+/// Opens the files of `include` directives.
+pub trait Files {
+    /// The files that `include pattern` means, as nginx names them (`ngx_conf_full_name`, then
+    /// `ngx_open_glob` if there is one of `*?[` in it) and in its order, and what is in them. None
+    /// at all for a pattern that matches nothing; `None` if that cannot be known.
+    fn read(&mut self, pattern: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>>;
+}
+
+impl Tree {
+    /// Reads the main configuration file, `name`, and all that it includes.
+    pub fn parse(name: &[u8], text: Vec<u8>, files: &mut dyn Files) -> Self {
+        let tree = Self {
+            files: Vec::new(),
+            directives: Vec::new(),
+            blocks: Vec::new(),
+            tokens: Vec::new(),
+            unescaped: Vec::new(),
+            own: Vec::new(),
+        };
+        let mut parser =
+            Parser { tree, files, known: HashMap::new(), open: Vec::new(), simple: Vec::new() };
+        parser.file(name, text, BlockKind::Main);
+        parser.tree
+    }
 }
 
 struct Parser<'f> {
@@ -42,13 +54,13 @@ struct Parser<'f> {
 struct Open {
     block: u32,
     /// What it is, or is part of.
-    kind: Kind,
+    kind: BlockKind,
     /// Where its directives begin in `Parser::simple`.
     simple: usize,
 }
 
 impl Parser<'_> {
-    fn file(&mut self, name: &[u8], text: Vec<u8>, kind: Kind) {
+    fn file(&mut self, name: &[u8], text: Vec<u8>, kind: BlockKind) {
         let file = self.intern(name, text);
         let text = self
             .tree
@@ -79,14 +91,14 @@ impl Parser<'_> {
         loop {
             let (end, line) = lexer.statement(&mut found);
             match end {
-                End::File => return self.open.len() == outside,
-                End::Nonsense => return false,
-                End::Close if self.open.len() == outside => return false,
-                End::Close => {
+                StatementEnd::File => return self.open.len() == outside,
+                StatementEnd::Nonsense => return false,
+                StatementEnd::Close if self.open.len() == outside => return false,
+                StatementEnd::Close => {
                     self.leave();
                     continue;
                 }
-                End::Simple | End::Open => {}
+                StatementEnd::Simple | StatementEnd::Open => {}
             }
             if self.tree.directives.len() >= MAX_DIRECTIVES {
                 return false;
@@ -100,7 +112,7 @@ impl Parser<'_> {
             }
             let name = found.first().and_then(|range| text.get(range.clone())).unwrap_or_default();
             let index = self.add(&tokens, line, file);
-            if end == End::Open {
+            if end == StatementEnd::Open {
                 self.enter(self.kind_of_block(name), lexer.line(), file);
                 let skipped = if is_lua(name) {
                     lexer.skip_lua().is_some()
@@ -126,12 +138,12 @@ impl Parser<'_> {
             [_, token] => self.tree.text(token, file).to_vec(),
             _ => return,
         };
-        self.enter(Kind::Include, line, file);
+        self.enter(BlockKind::Include, line, file);
         let deep = self.open.iter().filter(|open| self.is_file(open)).count() >= MAX_INCLUDE_DEPTH;
         match if deep { None } else { self.files.read(&pattern) } {
             Some(files) => {
                 for (name, text) in files {
-                    self.file(&name, text, Kind::File);
+                    self.file(&name, text, BlockKind::File);
                 }
             }
             None => self.mark_incomplete(),
@@ -140,11 +152,11 @@ impl Parser<'_> {
     }
 
     fn is_file(&self, open: &Open) -> bool {
-        self.tree.block(open.block).is_some_and(|block| block.kind == Kind::File)
+        self.tree.block(open.block).is_some_and(|block| block.kind == BlockKind::File)
     }
 
-    fn kind_of_block(&self, name: &[u8]) -> Kind {
-        Kind::of(name, self.open.last().map_or(Kind::Other, |open| open.kind))
+    fn kind_of_block(&self, name: &[u8]) -> BlockKind {
+        BlockKind::of(name, self.open.last().map_or(BlockKind::Other, |open| open.kind))
     }
 
     /// A file that is included again is kept once.
@@ -161,7 +173,7 @@ impl Parser<'_> {
         index
     }
 
-    fn token(&mut self, text: &[u8], range: Range) -> Option<Token> {
+    fn token(&mut self, text: &[u8], range: Span) -> Option<Token> {
         let len = u32::try_from(range.len()).ok()?;
         let start = u32::try_from(range.start).ok()?;
         match unescape(text.get(range)?) {
@@ -187,7 +199,7 @@ impl Parser<'_> {
     }
 
     /// Opens the block of the directive that was added last.
-    fn enter(&mut self, kind: Kind, line: u32, file: u32) {
+    fn enter(&mut self, kind: BlockKind, line: u32, file: u32) {
         let block = self.tree.blocks.len() as u32;
         let directive = self.tree.directives.len().saturating_sub(1) as u32;
         if let Some(item) = self.tree.directives.last_mut() {
@@ -254,12 +266,12 @@ fn is_of_no_use(name: &[u8]) -> bool {
 }
 
 /// Skips a block up to its `}`, and says whether that was found.
-fn skip(lexer: &mut Lexer<'_>, text: &[u8], tokens: &mut Vec<Range>) -> bool {
+fn skip(lexer: &mut Lexer<'_>, text: &[u8], tokens: &mut Vec<Span>) -> bool {
     let mut depth = 1_u32;
     while depth > 0 {
         match lexer.statement(tokens).0 {
-            End::Simple => {}
-            End::Open => {
+            StatementEnd::Simple => {}
+            StatementEnd::Open => {
                 let name = tokens.first().and_then(|range| text.get(range.clone()));
                 if !name.is_some_and(is_lua) {
                     depth += 1;
@@ -267,8 +279,8 @@ fn skip(lexer: &mut Lexer<'_>, text: &[u8], tokens: &mut Vec<Range>) -> bool {
                     return false;
                 }
             }
-            End::Close => depth -= 1,
-            End::File | End::Nonsense => return false,
+            StatementEnd::Close => depth -= 1,
+            StatementEnd::File | StatementEnd::Nonsense => return false,
         }
     }
     true

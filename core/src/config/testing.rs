@@ -1,6 +1,6 @@
 //! What the tests of this module share.
 
-use super::tree::{Directive, Files, Node, Tree};
+use super::{Directive, Files, Node, Tree};
 
 /// Files by name. A pattern that ends in `*` matches every name that begins so; a name that is not
 /// there cannot be read.
