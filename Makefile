@@ -92,8 +92,10 @@ echo-backend: ## build build/bin/echo-backend, which demo and interop talk to
 	@$(call put,build/target/release/echo-backend,build/bin/echo-backend)
 
 .PHONY: lint
-lint: ## check format (rustfmt) and code (clippy)
+lint: ## check format (rustfmt), who imports whom (.ci/imports) and code (clippy)
 	cargo fmt --all --check
+	.ci/imports --self-test
+	.ci/imports core/src
 	nginx-src/prepare $(FLAVOUR)
 	$(call cargo,$(FLAVOUR)) clippy --workspace --all-targets --locked -- -D warnings
 

@@ -18,13 +18,16 @@
 //! All of it takes time linear in the number of locations (times the regex locations of the same
 //! server for `regex-shadowed`), and memory only for what is reported.
 
+mod context;
 pub mod model;
 mod outline;
 mod problem;
+mod recipe;
 mod rules;
 mod summary;
 #[cfg(test)]
 mod testing;
+mod url;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -35,10 +38,10 @@ pub use summary::{summaries, Summary};
 
 use crate::text::quoted::Quoted;
 use crate::words::{Mode, Place};
+use context::{has_recipe_by_hand, is_marked, Context, SiteView};
 use model::{Content, Location, Server, Site};
 use outline::Outline;
 use problem::{At, Problem};
-use rules::{Context, SiteView};
 
 /// One thing that is wrong, or worth knowing.
 ///
@@ -145,7 +148,7 @@ fn audit_server<'a>(
         }
     }
     // Without the mark or a recipe anywhere, there is nothing to look at.
-    let wanted = |location| rules::marked(location) || rules::recipe_by_hand(location);
+    let wanted = |location| is_marked(location) || has_recipe_by_hand(location);
     if !server.locations.iter().any(wanted) {
         return;
     }

@@ -5,7 +5,7 @@ use crate::audit::problem::Problem;
 use crate::text::quoted::Quoted;
 use crate::words::SetAt;
 
-use super::Context;
+use crate::audit::context::Context;
 
 pub fn lb_no_affinity<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
     let upstream = context

@@ -4,7 +4,7 @@ use crate::audit::model::{Proxied, Value};
 use crate::audit::problem::Problem;
 use crate::words::{Mode, SetAt};
 
-use super::Context;
+use crate::audit::context::Context;
 
 pub fn cache_on<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
     let cache = proxied.cache.filter(|cache| !cache.keyed)?;

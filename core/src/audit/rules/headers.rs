@@ -1,7 +1,8 @@
 //! What is sent to the backend: headers, method and HTTP version.
 
-use crate::audit::model::{Header, Headers, Proxied, ProxyModule, Setting, Value};
+use crate::audit::model::{Header, Proxied, Setting, Value};
 use crate::audit::problem::Problem;
+use crate::audit::recipe::{asks_for_upgrade, CONNECTION, HOST, UPGRADE};
 use crate::findings::Level;
 use crate::handshake::upgrade::WEBSOCKET;
 use crate::http::token::contains_token;
@@ -9,53 +10,7 @@ use crate::http::version::HttpVersion;
 use crate::text::quoted::{Listed, Quoted};
 use crate::words::SetAt;
 
-use super::Context;
-
-const UPGRADE: &[u8] = b"Upgrade";
-const CONNECTION: &[u8] = b"Connection";
-const HOST: &[u8] = b"Host";
-
-/// Whether the location has a `proxy_set_header` of its own for Upgrade.
-pub fn sets_upgrade_itself(proxied: &Proxied) -> bool {
-    proxied.module == ProxyModule::Proxy
-        && proxied.headers.own
-        && proxied
-            .headers
-            .named(UPGRADE)
-            .any(|header| !matches!(header.value.text(), None | Some(b"")))
-}
-
-/// Whether the location passes the Upgrade header of a client on by a `proxy_set_header` of its
-/// own or an inherited one, but not by the guard's.
-pub fn forwards_upgrade(proxied: &Proxied) -> bool {
-    proxied.module == ProxyModule::Proxy
-        && proxied.headers.named(UPGRADE).any(|header| match header.value {
-            Value::Guard => false,
-            value => value.for_upgrade() != Some(b""),
-        })
-}
-
-/// Whether an upgrade can get through the location's headers, as far as that is known.
-pub fn has_recipe(proxied: &Proxied) -> bool {
-    let sends =
-        |name| proxied.headers.named(name).any(|header| header.value.for_upgrade() != Some(b""));
-    proxied.module != ProxyModule::Proxy
-        || !proxied.headers.known
-        || (sends(UPGRADE) && sends(CONNECTION))
-}
-
-/// Whether a list takes a header away that is set above it.
-pub fn loses(headers: &Headers, name: &[u8]) -> bool {
-    let of_use = |header: &Header| {
-        header.name.eq_ignore_ascii_case(name)
-            && if name == CONNECTION {
-                header.value.for_upgrade().map_or(true, asks_for_upgrade)
-            } else {
-                header.value.text() != Some(b"")
-            }
-    };
-    headers.own && headers.named(name).next().is_none() && headers.above.iter().any(of_use)
-}
+use crate::audit::context::Context;
 
 pub fn headers_dropped<'a>(
     context: &Context<'_, 'a>,
@@ -296,10 +251,6 @@ impl std::fmt::Display for Shown<'_, '_> {
     }
 }
 
-fn asks_for_upgrade(connection: &[u8]) -> bool {
-    contains_token([connection].into_iter(), b"upgrade")
-}
-
 fn names_allowed_protocol(context: &Context, upgrade: &[u8]) -> bool {
     match context.location.protocols {
         Some(protocols) => protocols
@@ -324,31 +275,11 @@ fn http_version_problem<'a>(
     }
 }
 
-impl<'a> Headers<'a> {
-    /// The entries for a header.
-    fn named<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'a Header<'a>> + 'n
-    where
-        'a: 'n,
-    {
-        let entries = self.entries;
-        entries.iter().filter(move |header| header.name.eq_ignore_ascii_case(name))
-    }
-
-    /// Where an entry stands.
-    fn origin(&self, header: &Header<'a>) -> SetAt<'a> {
-        if self.own {
-            SetAt::Here(header.place)
-        } else {
-            SetAt::Above(header.place)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::audit::audit;
-    use crate::audit::model::Location;
+    use crate::audit::model::{Headers, Location, ProxyModule};
     use crate::audit::testing::*;
     use crate::handshake::upgrade::Protocols;
     use crate::words::Mode;

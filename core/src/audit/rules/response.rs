@@ -4,7 +4,7 @@ use crate::audit::model::Proxied;
 use crate::audit::problem::Problem;
 use crate::text::quoted::Listed;
 
-use super::Context;
+use crate::audit::context::Context;
 
 pub fn hidden_response_header<'a>(
     _: &Context<'_, 'a>,

@@ -2,12 +2,13 @@
 
 use crate::audit::model::{Content, Fallback, Location, LocationKind, Proxied, Rewrite};
 use crate::audit::problem::Problem;
+use crate::audit::recipe::{forwards_upgrade, has_recipe};
 use crate::config::plain_regex;
 use crate::http::status::is_redirect;
 use crate::text::quoted::Quoted;
 use crate::words::{Mode, SetAt};
 
-use super::{headers, Context};
+use crate::audit::context::Context;
 
 pub fn no_proxy<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
     let location = context.location;
@@ -139,9 +140,7 @@ pub fn subrequest_upgrade<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Opt
     let (subrequest, target) = context.location.subrequests.iter().find_map(|subrequest| {
         let target = outline.get(outline.subrequest_target(subrequest.uri)?)?;
         match &target.content {
-            Content::Proxied(proxied) if headers::forwards_upgrade(proxied) => {
-                Some((subrequest, target))
-            }
+            Content::Proxied(proxied) if forwards_upgrade(proxied) => Some((subrequest, target)),
             _ => None,
         }
     })?;
@@ -159,7 +158,7 @@ pub fn subrequest_upgrade<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Opt
 fn proxies_without_recipe(location: &Location) -> bool {
     let guarded = matches!(location.mode, Mode::Auto | Mode::On);
     match &location.content {
-        Content::Proxied(proxied) => !guarded && !headers::has_recipe(proxied),
+        Content::Proxied(proxied) => !guarded && !has_recipe(proxied),
         _ => false,
     }
 }

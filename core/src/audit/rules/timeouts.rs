@@ -5,7 +5,7 @@ use crate::audit::problem::Problem;
 use crate::text::duration::Duration;
 use crate::words::SetAt;
 
-use super::Context;
+use crate::audit::context::Context;
 
 /// A tunnel that is silent for this long is usual: pings are sent every 20 to 60 seconds.
 const SHORT_READ: u64 = 60_000;
