@@ -71,7 +71,7 @@ pub use blocks::Blocks;
 pub use kind::BlockKind;
 #[doc(hidden)]
 pub use kind::BlockKind as Kind;
-pub use node::{Children, Directive, Inherited, Node, Own};
+pub use node::{Children, Directive, Directives, Inherited, Node};
 pub use parser::Files;
 pub use pattern::plain_regex;
 pub use tree::Tree;

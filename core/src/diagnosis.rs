@@ -18,9 +18,11 @@ use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 #[doc(hidden)]
 pub use crate::words::Mode;
+#[doc(hidden)]
+pub use facts::Exchange as Upstream;
 pub use facts::{
-    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, NamedPlace, Reached,
-    Sent, SwitchFault, Upstream, Waiting,
+    Alteration, Asks, Early, EarlySigns, Exchange, Facts, Failure, Gate, Handler, Limit,
+    NamedPlace, Reached, Sent, SwitchFault, Waiting,
 };
 pub use tunnel::{End, EndSigns, TunnelEnd};
 

@@ -7,7 +7,7 @@ use std::iter::once;
 
 use websocket_guard_core::handshake::accept::accept;
 use websocket_guard_core::handshake::origin::{OriginPolicy, Own};
-use websocket_guard_core::handshake::switch::{Sent, Switch};
+use websocket_guard_core::handshake::switch::{Offer, Switch};
 use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::Request;
 use websocket_guard_core::http::version::HttpVersion;
@@ -44,7 +44,7 @@ fn a_large_request_is_checked_without_allocations() {
         subprotocol: once(&b"upgrad"[..]),
         extensions: once(&list[..]),
     };
-    let sent = Sent {
+    let sent = Offer {
         upgrade: once(&b"websocket"[..]),
         allowed: None,
         key: once(&list[..]),

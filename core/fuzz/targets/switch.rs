@@ -5,7 +5,7 @@
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use websocket_guard_core::handshake::accept::accept;
-use websocket_guard_core::handshake::switch::{Sent, Switch};
+use websocket_guard_core::handshake::switch::{Offer, Switch};
 use websocket_guard_core::http::token::{contains_token, trim};
 
 #[derive(Arbitrary, Debug)]
@@ -37,7 +37,7 @@ fuzz_target!(|input: Input| {
 
     for sent_upgrade in [input.sent_upgrade, b"websocket"] {
         let sent_lines = [sent_upgrade];
-        let sent = Sent {
+        let sent = Offer {
             upgrade: sent_lines.iter().copied(),
             allowed: None,
             key: input.key.iter().copied(),

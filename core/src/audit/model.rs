@@ -34,6 +34,8 @@ use crate::findings::FindingSet;
 use crate::handshake::upgrade::Protocols;
 use crate::http::version::HttpVersion;
 pub use crate::words::{Mode, Place, SetAt, SetAt as Origin};
+#[doc(hidden)]
+pub use LocationRegex as Pattern;
 
 /// A value, and where it was set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,7 +195,7 @@ pub enum LocationKind<'a> {
     /// `location = /x` (`clcf->exact_match`)
     Exact,
     /// `location ~ x` (`clcf->regex`)
-    Regex(&'a dyn Pattern),
+    Regex(&'a dyn LocationRegex),
     /// `location @x` (`clcf->named`)
     Named,
     /// An `if` block (`clcf->noname`). Listed only if it has a pass directive of its own.
@@ -217,7 +219,7 @@ impl fmt::Debug for LocationKind<'_> {
 ///
 /// It is asked only about the names of locations that are to be reported on, and about the URIs of
 /// subrequests.
-pub trait Pattern {
+pub trait LocationRegex {
     /// Whether it matches the URI. `false` if that cannot be said.
     fn matches(&self, uri: &[u8]) -> bool;
 }

@@ -156,7 +156,7 @@ pub fn edit(
 /// A regular expression, as far as the tests need them.
 pub struct EndsWith(pub &'static str);
 
-impl Pattern for EndsWith {
+impl LocationRegex for EndsWith {
     fn matches(&self, uri: &[u8]) -> bool {
         uri.ends_with(self.0.as_bytes())
     }

@@ -151,11 +151,11 @@ impl<'a> Node<'a> {
 
     /// The directives of this name that stand in it, in order, but none with a block. The time that
     /// this takes does not depend on the number of blocks in it.
-    pub fn own(self, name: &[u8]) -> Own<'a> {
+    pub fn own(self, name: &[u8]) -> Directives<'a> {
         self.find(Name::new(name))
     }
 
-    fn find(self, name: Name<'_>) -> Own<'a> {
+    fn find(self, name: Name<'_>) -> Directives<'a> {
         let tree = self.tree;
         let block = self.get().filter(|block| block.names & name.bit() != 0);
         let (start, end) = block.map_or((0, 0), |block| block.own);
@@ -163,7 +163,7 @@ impl<'a> Node<'a> {
         let from = all.partition_point(|&index| tree.compare(index, name).is_lt());
         let rest = all.get(from..).unwrap_or_default();
         let to = rest.partition_point(|&index| tree.compare(index, name).is_le());
-        Own { tree, indices: rest.get(..to).unwrap_or_default().iter() }
+        Directives { tree, indices: rest.get(..to).unwrap_or_default().iter() }
     }
 
     /// The directives of this name that are in force in it if they are inherited as most are: its
@@ -238,12 +238,12 @@ impl<'a> Iterator for Children<'a> {
 
 /// The directives of one name in a block.
 #[derive(Clone)]
-pub struct Own<'a> {
+pub struct Directives<'a> {
     tree: &'a Tree,
     indices: std::slice::Iter<'a, u32>,
 }
 
-impl<'a> Iterator for Own<'a> {
+impl<'a> Iterator for Directives<'a> {
     type Item = Directive<'a>;
 
     fn next(&mut self) -> Option<Directive<'a>> {
@@ -255,25 +255,25 @@ impl<'a> Iterator for Own<'a> {
     }
 }
 
-impl DoubleEndedIterator for Own<'_> {
+impl DoubleEndedIterator for Directives<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.indices.next_back().map(|&index| Directive { tree: self.tree, index })
     }
 }
 
-impl ExactSizeIterator for Own<'_> {}
+impl ExactSizeIterator for Directives<'_> {}
 
 /// The directives of one name that are in force in a block: at least one.
 #[derive(Clone)]
 pub struct Inherited<'a> {
-    own: Own<'a>,
+    own: Directives<'a>,
     last: Directive<'a>,
     here: bool,
 }
 
 impl<'a> Inherited<'a> {
     /// All of them, in order.
-    pub fn all(&self) -> Own<'a> {
+    pub fn all(&self) -> Directives<'a> {
         self.own.clone()
     }
 

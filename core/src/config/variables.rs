@@ -1,5 +1,6 @@
 //! What variables become for an upgrade request.
 
+mod condition;
 mod definitions;
 mod map;
 #[cfg(test)]
@@ -14,8 +15,8 @@ use crate::http::token::contains_token;
 
 use super::kind::BlockKind;
 use super::node::{Directive, Node};
-use super::pattern::compile;
 use super::tree::Tree;
+use condition::Condition;
 use definitions::{Defined, Definitions};
 use map::Map;
 use text::{Part, Parts};
@@ -141,50 +142,15 @@ impl<'a> Variables<'a> {
     /// Whether the condition of an `if` holds for an upgrade. `None` if that cannot be known.
     pub fn holds(&self, block: Node<'a>) -> Option<bool> {
         let directive = block.directive();
-        let mut words: Vec<&'a [u8]> = directive.args().collect();
-        // `($a`, `=`, `b)`: the brackets may be words of their own (`ngx_http_rewrite_if_condition`).
-        if let Some(first) = words.first_mut() {
-            *first = first.strip_prefix(b"(")?;
-        }
-        if let Some(last) = words.last_mut() {
-            *last = last.strip_suffix(b")")?;
-        }
-        let opens = usize::from(words.first().is_some_and(|word| word.is_empty()));
-        let closes = usize::from(words.last().is_some_and(|word| word.is_empty()));
-        let words = words.get(opens..words.len().checked_sub(closes)?)?;
-        let variable = words.first()?;
-        let name = variable.strip_prefix(b"$")?;
+        let condition = Condition::of(directive)?;
         let steps = Cell::new(0);
-        let outcomes = [true, false].map(|only_upgrade| {
+        let [only, other] = [true, false].map(|only_upgrade| {
             let client = Client { only_upgrade, bare: false };
             let node = Some(block.parent()?);
             let scope = Scope { client, node, before: directive.index, steps: &steps };
-            let value = self.variable(name, scope);
-            let known = match &value {
-                Evaluated::Known(text) => Some(&**text),
-                _ => None,
-            };
-            match *words {
-                [_] => value.is_set(),
-                [_, b"=", text] if !text.contains(&b'$') => Some(known? == text),
-                [_, b"!=", text] if !text.contains(&b'$') => Some(known? != text),
-                [_, operator, pattern] => {
-                    let (negated, caseless) = match operator {
-                        b"~" => (false, false),
-                        b"~*" => (false, true),
-                        b"!~" => (true, false),
-                        b"!~*" => (true, true),
-                        _ => return None,
-                    };
-                    Some(compile(pattern, caseless)?.is_match(known?) != negated)
-                }
-                _ => None,
-            }
+            condition.holds(&self.variable(condition.variable, scope))
         });
-        match outcomes {
-            [only, other] if only == other => only,
-            _ => None,
-        }
+        only.filter(|_| only == other)
     }
 
     /// Whether `text` may be another one for an upgrade than for a plain request.

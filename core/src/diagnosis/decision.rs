@@ -13,7 +13,7 @@ use crate::http::version::HttpVersion;
 use crate::words::Mode;
 
 use super::facts::{
-    Alteration, Asks, Early, Facts, Failure, Gate, Limit, Reached, SwitchFault, Upstream,
+    Alteration, Asks, Early, Exchange, Facts, Failure, Gate, Limit, Reached, SwitchFault,
 };
 use super::obstacle::obstacle;
 
@@ -204,7 +204,7 @@ fn reached(facts: &Facts) -> Option<RunFinding> {
 }
 
 /// No answer, and nothing but the status tells why.
-fn unexplained(facts: &Facts, upstream: &Upstream) -> RunFinding {
+fn unexplained(facts: &Facts, upstream: &Exchange) -> RunFinding {
     match (upstream.status, facts.status, upstream.reached) {
         (504, ..) | (0, 504, _) => RunFinding::BackendTimeout,
         (0, status, Reached::Nothing) if status < 500 => RunFinding::NotProxied,

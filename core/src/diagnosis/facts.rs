@@ -69,12 +69,12 @@ pub struct Facts<'a> {
     /// The URI of a subrequest of this request that was answered with 101.
     pub subrequest_101: Option<&'a [u8]>,
     /// Set if `u` was created.
-    pub upstream: Option<Upstream<'a>>,
+    pub upstream: Option<Exchange<'a>>,
 }
 
 /// What happened between nginx and the backend; of several attempts the last.
 #[derive(Clone, Copy, Debug)]
-pub struct Upstream<'a> {
+pub struct Exchange<'a> {
     /// `u->peer.name`, or `u->state->peer`; empty if no peer was chosen.
     pub peer: &'a [u8],
     /// The name in proxy_pass: `u->resolved->host`, or `uscf->host`.
@@ -346,7 +346,7 @@ impl Default for Facts<'_> {
     }
 }
 
-impl Default for Upstream<'_> {
+impl Default for Exchange<'_> {
     fn default() -> Self {
         Self {
             peer: b"",

@@ -34,7 +34,7 @@ fn answered(status: u16) -> Facts<'static> {
         origin: Some(b"https://app.example.com"),
         peer: b"10.0.0.9",
         status,
-        upstream: Some(Upstream {
+        upstream: Some(Exchange {
             peer: b"127.0.0.1:8080",
             name: b"backend",
             http_version: Some(HttpVersion::Http11),
@@ -44,14 +44,14 @@ fn answered(status: u16) -> Facts<'static> {
             uri: b"/chat",
             reached: Reached::Header,
             status,
-            ..Upstream::default()
+            ..Exchange::default()
         }),
         ..Facts::default()
     }
 }
 
 /// Likewise, with changes to what happened between nginx and the backend.
-fn upstream(status: u16, change: impl FnOnce(&mut Upstream<'static>)) -> Facts<'static> {
+fn upstream(status: u16, change: impl FnOnce(&mut Exchange<'static>)) -> Facts<'static> {
     let mut facts = answered(status);
     if let Some(upstream) = &mut facts.upstream {
         change(upstream);
@@ -512,7 +512,7 @@ fn the_first_thing_that_is_wrong_is_the_cause() {
     assert_eq!(finding(&facts), Some(Finding::ClientGone));
     facts.status = 403;
     assert_eq!(finding(&facts), Some(Finding::UpgradeNotForwarded));
-    let mend = |facts: &mut Facts<'static>, change: fn(&mut Upstream)| {
+    let mend = |facts: &mut Facts<'static>, change: fn(&mut Exchange)| {
         facts.upstream.iter_mut().for_each(change);
     };
     mend(&mut facts, |u| u.upgrade = Sent::Value(b"websocket"));
@@ -646,7 +646,7 @@ fn what_keeps_the_upgrade_from_the_backend() {
         assert_eq!(line(&facts), format!("{place} {text} [upgrade-not-forwarded]"));
     };
     let guarded =
-        |change: fn(&mut Upstream<'static>)| Facts { mode: Mode::On, ..upstream(400, change) };
+        |change: fn(&mut Exchange<'static>)| Facts { mode: Mode::On, ..upstream(400, change) };
     check(
         Facts { handler: Handler::Fastcgi, ..answered(200) },
         "uses fastcgi_pass, which cannot carry a WebSocket; use proxy_pass, uwsgi_pass or \
@@ -1007,7 +1007,7 @@ impl<'a> Any<'a> {
         ])
     }
 
-    fn upstream(&mut self) -> Upstream<'a> {
+    fn upstream(&mut self) -> Exchange<'a> {
         let value = self.bytes();
         let limit = u64::from(self.number()) << (self.number() % 48);
         let failures = [
@@ -1041,7 +1041,7 @@ impl<'a> Any<'a> {
         ];
         let alterations =
             [Alteration::HeadersOff, Alteration::Emptied(value), Alteration::Method(value)];
-        Upstream {
+        Exchange {
             peer: self.bytes(),
             name: self.bytes(),
             http_version: self.flag().then(|| self.version()),

@@ -4,9 +4,12 @@ use crate::handshake::accept::{accept, Accept};
 use crate::handshake::upgrade::{Protocols, WEBSOCKET};
 use crate::http::token::{contains_token, elements, same, trim, Lines};
 
+#[doc(hidden)]
+pub use Offer as Sent;
+
 /// What was sent to the backend.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent<'p, L> {
+pub struct Offer<'p, L> {
     /// The Upgrade lines.
     pub upgrade: L,
     /// The protocols among them that may be upgraded to; `None` for all.
@@ -34,7 +37,7 @@ pub struct Switch<L> {
     pub extensions: L,
 }
 
-impl<'s, L: Lines<'s>> Sent<'_, L> {
+impl<'s, L: Lines<'s>> Offer<'_, L> {
     /// Whether no protocol was sent that may be upgraded to.
     pub fn offers_nothing(&self) -> bool {
         match self.allowed {
@@ -54,7 +57,7 @@ impl<'a, L: Lines<'a>> Switch<L> {
     ///
     /// A header that a backend repeats with values which are all right is let through: there is
     /// no danger in it, and a client that minds can close.
-    pub fn verify<'s, S: Lines<'s>>(&self, sent: &Sent<'_, S>) -> Result<(), Fault<'a>> {
+    pub fn verify<'s, S: Lines<'s>>(&self, sent: &Offer<'_, S>) -> Result<(), Fault<'a>> {
         let websocket = self.verify_upgrade(sent)?;
         if !websocket {
             return Ok(());
@@ -65,7 +68,7 @@ impl<'a, L: Lines<'a>> Switch<L> {
     }
 
     /// Whether `websocket` is among the protocols, if these are all right.
-    fn verify_upgrade<'s, S: Lines<'s>>(&self, sent: &Sent<'_, S>) -> Result<bool, Fault<'a>> {
+    fn verify_upgrade<'s, S: Lines<'s>>(&self, sent: &Offer<'_, S>) -> Result<bool, Fault<'a>> {
         let mut protocols = elements(self.upgrade.clone()).enumerate().peekable();
         if protocols.peek().is_none() {
             return Err(Fault::BadSwitch(BadSwitch::NoUpgrade));
@@ -216,8 +219,8 @@ mod tests {
     }
 
     /// The request of RFC 6455 section 1.3.
-    fn sent<'a>() -> Sent<'a, TestLines<'a>> {
-        Sent {
+    fn sent<'a>() -> Offer<'a, TestLines<'a>> {
+        Offer {
             upgrade: lines(&[b"websocket"]),
             allowed: None,
             key: lines(&[KEY]),
@@ -250,7 +253,7 @@ mod tests {
     fn upgrade_names_what_was_sent() {
         let verify = |upgrade, sent_upgrade: &'static [u8]| {
             Switch { upgrade: lines(upgrade), ..good() }
-                .verify(&Sent { upgrade: lines(&[sent_upgrade]), ..sent() })
+                .verify(&Offer { upgrade: lines(&[sent_upgrade]), ..sent() })
         };
         let other = |name| Err(Fault::BadSwitch(BadSwitch::OtherProtocol(name)));
         let none = Err(Fault::BadSwitch(BadSwitch::NoUpgrade));
@@ -271,7 +274,7 @@ mod tests {
     fn upgrade_names_what_is_allowed() {
         let allowed = Protocols::default();
         let upgrade = lines(&[b"h2c", b"foo, WebSocket"]);
-        let sent = Sent { upgrade, allowed: Some(&allowed), ..sent() };
+        let sent = Offer { upgrade, allowed: Some(&allowed), ..sent() };
         let verify = |upgrade| Switch { upgrade: lines(upgrade), ..good() }.verify(&sent);
         let other = |name| Err(Fault::BadSwitch(BadSwitch::OtherProtocol(name)));
 
@@ -285,11 +288,11 @@ mod tests {
     fn nothing_was_offered() {
         let allowed = Protocols::default();
         for upgrade in [&[][..], &[&b""[..]], &[b" , ", b""]] {
-            assert!(Sent { upgrade: lines(upgrade), ..sent() }.offers_nothing());
+            assert!(Offer { upgrade: lines(upgrade), ..sent() }.offers_nothing());
         }
         assert!(!sent().offers_nothing());
         let upgrade = lines(&[b"h2c", b"foo"]);
-        assert!(Sent { upgrade, allowed: Some(&allowed), ..sent() }.offers_nothing());
+        assert!(Offer { upgrade, allowed: Some(&allowed), ..sent() }.offers_nothing());
     }
 
     #[test]
@@ -298,18 +301,18 @@ mod tests {
         let many = [&list[..]];
         let answer = Switch { upgrade: lines(&many), extensions: lines(&many), ..good() };
         assert_eq!(
-            answer.verify(&Sent { upgrade: lines(&many), ..sent() }),
+            answer.verify(&Offer { upgrade: lines(&many), ..sent() }),
             Err(Fault::BadSwitch(BadSwitch::OtherProtocol(b"a")))
         );
         let answer = Switch { upgrade: lines(&[b"websocket"]), ..answer };
-        let offer = Sent { extensions: lines(&many), ..sent() };
+        let offer = Offer { extensions: lines(&many), ..sent() };
         assert_eq!(answer.verify(&offer), Ok(()));
 
         // What stands behind the limit goes unchecked.
         let list = [&b"a,".repeat(MAX_CHOSEN)[..], b"b"].concat();
         let many = [&list[..]];
         let answer = Switch { extensions: lines(&many), ..good() };
-        let offer = Sent { extensions: lines(&[b"a"]), ..sent() };
+        let offer = Offer { extensions: lines(&[b"a"]), ..sent() };
         assert_eq!(answer.verify(&offer), Ok(()));
     }
 
@@ -327,7 +330,7 @@ mod tests {
     #[test]
     fn accept_is_for_the_key() {
         let verify = |accept, key| {
-            Switch { accept: lines(accept), ..good() }.verify(&Sent { key: lines(key), ..sent() })
+            Switch { accept: lines(accept), ..good() }.verify(&Offer { key: lines(key), ..sent() })
         };
         let wrong =
             |received| Err(Fault::BadAccept(BadAccept::Wrong { received, expected: expected() }));
@@ -365,7 +368,7 @@ mod tests {
         assert_eq!(verify(&[b"chat, superchat"]), mismatch(b"chat, superchat"));
         assert_eq!(verify(&[b"chat", b"superchat"]), mismatch(b"superchat"));
         let answer = good();
-        let none_offered = Sent { subprotocols: lines(&[]), ..sent() };
+        let none_offered = Offer { subprotocols: lines(&[]), ..sent() };
         assert_eq!(answer.verify(&none_offered), mismatch(b"chat"));
     }
 
@@ -373,7 +376,7 @@ mod tests {
     fn extensions_were_offered() {
         let verify = |extensions, offered| {
             Switch { extensions: lines(extensions), ..good() }
-                .verify(&Sent { extensions: lines(offered), ..sent() })
+                .verify(&Offer { extensions: lines(offered), ..sent() })
         };
         let mismatch = |chosen| Err(Fault::ExtensionMismatch { chosen });
 
@@ -406,7 +409,7 @@ mod tests {
     fn other_protocols_prove_nothing() {
         let answer = Switch { upgrade: lines(&[b"foo/2"]), accept: lines(&[]), ..good() };
         let upgrade = lines(&[b"websocket", b"foo/2"]);
-        let sent = Sent { upgrade, subprotocols: lines(&[]), ..sent() };
+        let sent = Offer { upgrade, subprotocols: lines(&[]), ..sent() };
         assert_eq!(answer.verify(&sent), Ok(()));
     }
 
@@ -430,7 +433,7 @@ mod tests {
             let verify = |value: &Accept| {
                 let value = [&value[..]];
                 Switch { accept: lines(&value), ..good() }
-                    .verify(&Sent { key: lines(&key), ..sent() })
+                    .verify(&Offer { key: lines(&key), ..sent() })
                     .is_ok()
             };
             prop_assert!(verify(&value));
@@ -448,7 +451,7 @@ mod tests {
             let chosen_lines = [chosen_line.as_bytes()];
             let offered_lines = [offered_line.as_bytes()];
             let verified = Switch { extensions: lines(&chosen_lines), ..good() }
-                .verify(&Sent { extensions: lines(&offered_lines), ..sent() });
+                .verify(&Offer { extensions: lines(&offered_lines), ..sent() });
             let expected = chosen.iter().find(|name| !offered.contains(name));
             prop_assert_eq!(
                 verified,

@@ -1,15 +1,18 @@
 //! The lines of a header, found by their names.
 
+#[doc(hidden)]
+pub use FieldLine as Field;
+
 /// A line of a header, in whatever way it is kept.
-pub trait Field<'a>: Copy {
+pub trait FieldLine<'a>: Copy {
     /// The value, if the line has this name, in any case.
     fn value(self, name: &str) -> Option<&'a [u8]>;
 }
 
 /// The lines of a header, in the order received.
-pub trait Fields<'a>: Iterator<Item: Field<'a>> + Clone {}
+pub trait Fields<'a>: Iterator<Item: FieldLine<'a>> + Clone {}
 
-impl<'a, T: Iterator<Item: Field<'a>> + Clone> Fields<'a> for T {}
+impl<'a, T: Iterator<Item: FieldLine<'a>> + Clone> Fields<'a> for T {}
 
 /// Finds the lines of several names in one pass. It is quickest with names in their usual spelling, which
 /// the compiler knows.
@@ -66,7 +69,7 @@ impl<'a, F: Fields<'a>> Iterator for Values<'a, F> {
 mod tests {
     use super::*;
 
-    impl<'a> Field<'a> for (&'a str, &'a str) {
+    impl<'a> FieldLine<'a> for (&'a str, &'a str) {
         fn value(self, name: &str) -> Option<&'a [u8]> {
             self.0.eq_ignore_ascii_case(name).then_some(self.1.as_bytes())
         }

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::http::field::{Field, Fields};
+use crate::http::field::{FieldLine, Fields};
 use crate::http::token::{same, trim};
 use crate::http::version::HttpVersion;
 
@@ -82,7 +82,7 @@ impl<'a> Iterator for HeadLines<'a> {
 #[derive(Clone, Copy, Debug)]
 struct HeadLine<'a>(&'a [u8]);
 
-impl<'a> Field<'a> for HeadLine<'a> {
+impl<'a> FieldLine<'a> for HeadLine<'a> {
     #[inline(always)]
     fn value(self, name: &str) -> Option<&'a [u8]> {
         let (key, value) = self.0.split_at_checked(name.len())?;

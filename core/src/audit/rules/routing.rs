@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(names(&[by_hand("/ws.php"), php]), ["regex-shadowed"]);
         // What is below a slash counts too: this takes one page, that takes all.
         struct Within(&'static str, usize);
-        impl Pattern for Within {
+        impl LocationRegex for Within {
             fn matches(&self, uri: &[u8]) -> bool {
                 uri.starts_with(self.0.as_bytes()) && uri.len() <= self.1
             }
