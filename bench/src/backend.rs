@@ -4,11 +4,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use anyhow::{bail, Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use websocket_guard_core::handshake::accept::accept;
 
-use crate::error::{Doing, Error, Result};
 use crate::{frame, http};
 
 const BACKLOG: u32 = 4096;
@@ -20,7 +20,7 @@ const IDLE_BUFFER: usize = 4 << 10;
 pub fn start(address: SocketAddr) -> Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
-    socket.bind(address).doing(address)?;
+    socket.bind(address).with_context(|| address.to_string())?;
     let listener = socket.listen(BACKLOG)?;
     tokio::spawn(async move {
         loop {
@@ -43,7 +43,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
     loop {
         let Some(length) = http::head(&bytes) else {
             if bytes.len() > HEAD_LIMIT {
-                return Err(Error::new("a request head without end"));
+                bail!("a request head without end");
             }
             if stream.read_buf(&mut bytes).await? == 0 {
                 return Ok(());
@@ -51,7 +51,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
             continue;
         };
         let request: Vec<u8> = bytes.drain(..length).collect();
-        let head = std::str::from_utf8(&request).map_err(|error| Error::new(error.to_string()))?;
+        let head = std::str::from_utf8(&request)?;
         let connection = http::value(head, "Connection").unwrap_or_default().to_ascii_lowercase();
         let upgrade = http::value(head, "Upgrade").unwrap_or_default();
         let key = http::value(head, "Sec-WebSocket-Key");

@@ -1,6 +1,6 @@
 //! WebSocket frames (RFC 6455 section 5.2), as much of them as an echo needs.
 
-use crate::error::{Error, Result};
+use anyhow::{bail, Result};
 
 const FINAL: u8 = 0x80;
 const MASKED: u8 = 0x80;
@@ -20,7 +20,7 @@ impl Head {
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>> {
         let &[first, second, ..] = bytes else { return Ok(None) };
         if first & !0x0f != FINAL || second & MASKED == 0 {
-            return Err(Error::new("a client sent a frame that is fragmented or not masked"));
+            bail!("a client sent a frame that is fragmented or not masked");
         }
         let (offset, payload) = match second & !MASKED {
             126 => match bytes.get(2..4).and_then(|length| length.try_into().ok()) {
@@ -36,7 +36,7 @@ impl Head {
         let Some(mask) = bytes.get(offset..offset + 4).and_then(|mask| mask.try_into().ok()) else {
             return Ok(None);
         };
-        let payload = usize::try_from(payload).map_err(|error| Error::new(error.to_string()))?;
+        let payload = usize::try_from(payload)?;
         Ok(Some(Self { opcode: first & 0x0f, mask, header: offset + 4, payload }))
     }
 
