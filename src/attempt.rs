@@ -18,7 +18,7 @@ use ngx::ffi::{
     NGX_HTTP_INTERNAL_SERVER_ERROR,
 };
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
-use websocket_guard_protocol::diagnosis::{Asks, Failure, Gate, SwitchFault};
+use websocket_guard_core::diagnosis::{Asks, Failure, Gate, SwitchFault};
 
 use crate::conf::{Guard, LocationConf, MainConf};
 use crate::nginx::{array_of, ngx_str, AllocationFailed};

@@ -4,7 +4,7 @@ mod describe;
 mod files;
 
 use ngx::ffi::{ngx_conf_t, NGX_LOG_INFO};
-use websocket_guard_protocol::audit::{audit, summaries};
+use websocket_guard_core::audit::{audit, summaries};
 
 use crate::conf::{nginx_level, MainConf, MergedLevel};
 use crate::delivery::{self, Delivery};

@@ -4,16 +4,15 @@ use ngx::ffi::{
     ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t,
     NGX_HTTP_SWITCHING_PROTOCOLS,
 };
-use websocket_guard_protocol::diagnosis::{
-    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, Mode, NamedPlace,
-    Reached, Sent, Upstream,
+use websocket_guard_core::diagnosis::{
+    Alteration, Asks, Early, EarlySigns, Exchange, Facts, Failure, Gate, Handler, Limit,
+    NamedPlace, Reached, Sent,
 };
-use websocket_guard_protocol::handshake::HttpVersion;
-use websocket_guard_protocol::head::Head;
-use websocket_guard_protocol::words::Place;
+use websocket_guard_core::http::head::Head;
+use websocket_guard_core::http::version::HttpVersion;
+use websocket_guard_core::words::Place;
 
 use crate::attempt::{Attempt, Checked, Location};
-use crate::conf;
 use crate::gate;
 use crate::nginx::speaks_tls;
 use crate::request::{bytes, http_version, Request};
@@ -44,7 +43,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
     let status = status(request, attempt);
 
     Some(Facts {
-        mode: mode(location.conf.mode()),
+        mode: location.conf.mode(),
         location: (reached || !location.core.name.is_empty()).then(|| place(location)),
         marked_location: request
             .server_conf()
@@ -104,15 +103,6 @@ pub fn place(location: Location) -> NamedPlace<'static> {
     NamedPlace {
         name: bytes(location.core.name),
         place: Place { file: bytes(opened.file), line: opened.line },
-    }
-}
-
-pub fn mode(mode: conf::Mode) -> Mode {
-    match mode {
-        conf::Mode::Off => Mode::Off,
-        conf::Mode::Check => Mode::Check,
-        conf::Mode::Auto => Mode::Auto,
-        conf::Mode::On => Mode::On,
     }
 }
 
@@ -223,7 +213,7 @@ fn describe_upstream(
     request: &Request,
     attempt: Option<&Attempt>,
     upstream: &'static ngx_http_upstream_t,
-) -> (Upstream<'static>, Handler) {
+) -> (Exchange<'static>, Handler) {
     // SAFETY: whatever an upstream refers to lives as long as its request or its configuration.
     let (conf, state, resolved, peer, redirect) = unsafe {
         (
@@ -241,7 +231,7 @@ fn describe_upstream(
     let server = conf.and_then(|conf| unsafe { conf.upstream.as_ref() });
     let reached =
         state.map_or(Reached::Nothing, |state| reached(state.connect_time, state.header_time));
-    let described = Upstream {
+    let described = Exchange {
         peer: peer.map(|name| bytes(*name)).unwrap_or_default(),
         name: match (resolved, server) {
             (Some(resolved), _) => bytes(resolved.host),

@@ -13,8 +13,8 @@ use ngx::ffi::{
     ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_http_request_t, ngx_int_t,
     ngx_log_error_core, ngx_log_t, ngx_msec_t, ngx_uint_t,
 };
-use websocket_guard_protocol::catalogue::Finding;
-use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis};
+use websocket_guard_core::diagnosis::{diagnose, Diagnosis};
+use websocket_guard_core::findings::Finding;
 
 use crate::attempt::{Attempt, Location};
 use crate::conf::{nginx_level, LocationConf, LogLevel};

@@ -11,7 +11,7 @@ use ngx::ffi::{
     ngx_http_phases_NGX_HTTP_PREACCESS_PHASE as PREACCESS_PHASE, ngx_int_t, NGX_HTTP_MODULE,
 };
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
-use websocket_guard_protocol::upgrade::Protocols;
+use websocket_guard_core::handshake::upgrade::Protocols;
 
 use crate::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
 use crate::nginx::{place, push_front, AllocationFailed};

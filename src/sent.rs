@@ -3,7 +3,7 @@
 use core::slice;
 
 use ngx::ffi::ngx_http_upstream_t;
-use websocket_guard_protocol::head::Head;
+use websocket_guard_core::http::head::Head;
 
 /// The head of the request that the proxy module made (`ngx_http_proxy_create_request`); `None` if
 /// nothing was made, or not by the proxy module.

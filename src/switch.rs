@@ -1,9 +1,9 @@
 //! The backend's 101 (RFC 6455 section 4.1): verified before a byte is tunnelled.
 
 use ngx::ffi::{ngx_http_clean_header, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_BAD_GATEWAY};
-use websocket_guard_protocol::diagnosis::SwitchFault;
-use websocket_guard_protocol::field::{self, Fields};
-use websocket_guard_protocol::response::{Sent, Switch};
+use websocket_guard_core::diagnosis::SwitchFault;
+use websocket_guard_core::handshake::switch::{Offer, Switch};
+use websocket_guard_core::http::field::{self, Fields};
 
 use crate::conf::LocationConf;
 use crate::journal;
@@ -22,7 +22,7 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
     // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
     let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
     let fault = fault(&request, conf, upstream);
-    let guarded = conf.mode().applies();
+    let guarded = conf.mode().is_guarded();
     if let (Some(fault), Some(attempt)) = (fault, request.start_attempt()) {
         attempt.note_fault(&request, fault);
     }
@@ -84,8 +84,8 @@ fn compare(
         ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"],
     );
     // A location's own proxy_set_header may have sent more than is allowed.
-    let allowed = conf.protocols().filter(|_| conf.mode().applies());
-    let sent = Sent { upgrade, allowed, key, subprotocols, extensions };
+    let allowed = conf.protocols().filter(|_| conf.mode().is_guarded());
+    let sent = Offer { upgrade, allowed, key, subprotocols, extensions };
     match switch.verify(&sent) {
         Ok(()) => None,
         Err(_) if sent.offers_nothing() => Some(SwitchFault::Unsolicited),

@@ -69,8 +69,6 @@ mod variables;
 
 pub use blocks::Blocks;
 pub use kind::BlockKind;
-#[doc(hidden)]
-pub use kind::BlockKind as Kind;
 pub use node::{Children, Directive, Directives, Inherited, Node};
 pub use parser::Files;
 pub use pattern::plain_regex;

@@ -16,10 +16,6 @@ use std::fmt;
 
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
-#[doc(hidden)]
-pub use crate::words::Mode;
-#[doc(hidden)]
-pub use facts::Exchange as Upstream;
 pub use facts::{
     Alteration, Asks, Early, EarlySigns, Exchange, Facts, Failure, Gate, Handler, Limit,
     NamedPlace, Reached, Sent, SwitchFault, Waiting,

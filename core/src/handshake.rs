@@ -6,6 +6,4 @@ mod request;
 pub mod switch;
 pub mod upgrade;
 
-#[doc(hidden)]
-pub use crate::http::version::HttpVersion;
 pub use request::{Action, Request, Strictness, ValueFault, Violation, VERSION};

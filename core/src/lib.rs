@@ -21,13 +21,3 @@ pub mod handshake;
 pub mod http;
 pub mod text;
 pub mod words;
-
-// The names by which src/ still knows them.
-#[doc(hidden)]
-pub use handshake::{accept, origin, switch as response, upgrade};
-#[doc(hidden)]
-pub use {
-    config as source, findings as catalogue,
-    http::{field, head, token},
-    text::escape,
-};

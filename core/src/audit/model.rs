@@ -33,9 +33,7 @@ use std::fmt;
 use crate::findings::FindingSet;
 use crate::handshake::upgrade::Protocols;
 use crate::http::version::HttpVersion;
-pub use crate::words::{Mode, Place, SetAt, SetAt as Origin};
-#[doc(hidden)]
-pub use LocationRegex as Pattern;
+use crate::words::{Mode, Place, SetAt};
 
 /// A value, and where it was set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,6 @@ use crate::handshake::accept::{accept, Accept};
 use crate::handshake::upgrade::{Protocols, WEBSOCKET};
 use crate::http::token::{contains_token, elements, same, trim, Lines};
 
-#[doc(hidden)]
-pub use Offer as Sent;
-
 /// What was sent to the backend.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'p, L> {

@@ -1,8 +1,5 @@
 //! The lines of a header, found by their names.
 
-#[doc(hidden)]
-pub use FieldLine as Field;
-
 /// A line of a header, in whatever way it is kept.
 pub trait FieldLine<'a>: Copy {
     /// The value, if the line has this name, in any case.
