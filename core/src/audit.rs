@@ -37,7 +37,7 @@ use crate::findings::{FindingSet, Level, LoadFinding};
 pub use summary::{summaries, Summary};
 
 use crate::text::quoted::Quoted;
-use crate::words::{Mode, Place};
+use crate::words::Place;
 use context::{has_recipe_by_hand, is_marked, Context, SiteView};
 use model::{Content, Location, Server, Site};
 use outline::Outline;
@@ -143,7 +143,7 @@ fn audit_server<'a>(
     reports: &mut Reports<'a>,
 ) {
     for location in server.locations {
-        if matches!(location.mode, Mode::Auto | Mode::On) {
+        if location.mode.is_guarded() {
             ask(asked, location, rules::OF_THE_SITE);
         }
     }

@@ -1,5 +1,13 @@
-//! The rules of websocket_guard that need no nginx: the opening handshake of RFC 6455, the
-//! verification of a backend's 101, origins, and the safe printing of what a peer sent.
+//! What websocket_guard knows that needs no nginx, room by room:
+//!
+//! - [`words`], [`text`], [`http`]: modes and places, values in a sentence, the parts of an HTTP message
+//! - [`handshake`]: the opening handshake of RFC 6455, who may open one, and the check of a backend's 101
+//! - [`findings`]: the catalogue of all that is reported, and its page of the documentation
+//! - [`config`]: the text of a configuration, and what its variables become for an upgrade
+//! - [`audit`]: what is wrong with a configuration, at load time
+//! - [`diagnosis`]: why an upgrade failed or a tunnel ended, at run time
+//!
+//! A room imports only those above it, and the last two do not know each other (`.ci/imports` checks that).
 //!
 //! Everything works on borrowed bytes. What runs for a request allocates nothing, takes time
 //! linear in the size of the headers, and cannot panic, whatever the peer sends. Header lines are

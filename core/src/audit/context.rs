@@ -32,7 +32,7 @@ fn has_own_upgrade(location: &Location) -> bool {
 /// The configuration that is audited, and what was looked up in it.
 pub struct SiteView<'s, 'a> {
     pub site: &'s Site<'a>,
-    /// What nobody would read. None of it stands for anything else.
+    /// Findings at levels that no log takes. They are not looked for, and replace no other finding.
     pub silent: FindingSet,
     upstreams: OnceCell<HashMap<Vec<u8>, usize>>,
     /// The number of the server that has a location of that name; `None` if several have one.
@@ -111,11 +111,11 @@ impl<'s, 'a> Context<'s, 'a> {
             },
             _ => self.location,
         };
-        // A location for auth_request or mirror must not pass the upgrade on; it is not told to.
+        // A location for auth_request or mirror must not pass the upgrade on, so it gets no advice to do that.
         if judged.marked != Marked::Here && self.outline.serves_subrequests(self.index) {
             return false;
         }
-        // "auto" above a location makes WebSocket possible in it, and says nothing of its purpose.
+        // "auto" above a location makes WebSocket possible in it, but does not say that it is used there.
         if judged.marked == Marked::Above && judged.mode == Mode::Auto {
             return has_own_upgrade(judged);
         }
@@ -143,7 +143,7 @@ impl<'s, 'a> Context<'s, 'a> {
 
     /// The guard sets what is not set in the location itself.
     pub fn is_guarded(&self) -> bool {
-        matches!(self.location.mode, Mode::Auto | Mode::On)
+        self.location.mode.is_guarded()
     }
 
     /// The upstream that requests go to.

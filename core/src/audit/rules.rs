@@ -66,8 +66,8 @@ pub const OF_THE_SITE: &[(LoadFinding, SiteRule)] = &[
 
 /// A rule about a location, by what it is asked about.
 enum Rule {
-    /// A location in which `websocket_guard` itself stands. One that inherits it is not reported
-    /// for what it does not do.
+    /// A location in which `websocket_guard` itself stands. One that only inherits it may well be there
+    /// for something else.
     Marked(for<'a> fn(&Context<'_, 'a>) -> Option<Problem<'a>>),
     /// A location that passes requests on by a module that can upgrade.
     Proxied(ProxiedRule),

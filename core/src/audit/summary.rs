@@ -20,7 +20,7 @@ pub struct Summary<'s, 'a> {
 pub fn summaries<'s, 'a>(site: &'s Site<'a>) -> impl Iterator<Item = Summary<'s, 'a>> {
     let locations = site.servers.iter().flat_map(|server| server.locations);
     locations.filter_map(|location| match &location.content {
-        Content::Proxied(proxied) if matches!(location.mode, Mode::On | Mode::Auto) => {
+        Content::Proxied(proxied) if location.mode.is_guarded() => {
             Some(Summary { location, proxied })
         }
         _ => None,

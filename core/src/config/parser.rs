@@ -11,7 +11,7 @@ use super::tree::{Block, File, Item, Name, Token, Tree, NONE, UNESCAPED};
 /// nginx holds every file open while it reads what that includes.
 pub(super) const MAX_INCLUDE_DEPTH: usize = 64;
 
-/// Of directives: files that include each other must come to an end.
+/// How many directives are read: files that include each other must come to an end.
 const MAX_DIRECTIVES: usize = 1 << 24;
 
 /// Opens the files of `include` directives.
@@ -226,7 +226,7 @@ impl Parser<'_> {
         let start = tree.own.len() as u32;
         let mut names = 0;
         if !transparent {
-            // What an included file leaves behind is its parent's.
+            // The directives of an included file belong to the block around the include.
             let own = self.simple.get_mut(open.simple..).unwrap_or_default();
             own.sort_by(|&a, &b| tree.compare(a, tree.name(b)));
             names = own.iter().fold(0, |names, &index| names | tree.name(index).bit());

@@ -29,7 +29,7 @@ fn is_common(pattern: &str) -> bool {
             [] => return true,
             [b'\\', b'd' | b'D' | b'w' | b'W' | b's' | b'S' | b'b' | b'B', rest @ ..]
             | [b'\\', b'A' | b'z' | b't' | b'n' | b'r', rest @ ..] => rest,
-            // `\<` is an end of a word to the crate.
+            // To the crate `\<` and `\>` are the ends of a word.
             [b'\\', b'<' | b'>', ..] => return false,
             [b'\\', byte, rest @ ..] if byte.is_ascii_punctuation() => rest,
             [b'\\', ..] => return false,

@@ -27,13 +27,14 @@ pub(super) struct Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// FNV-1a is as good as any for so few and so short names, and quicker.
+    /// By FNV-1a, which is quick for short texts.
     pub(super) fn new(text: &'a [u8]) -> Self {
         let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
         Self { hash: text.iter().fold(0x811c_9dc5, mix), text }
     }
 
-    /// One of 64 bits, to tell at a glance what a block does not have: mostly what is looked for.
+    /// One of 64 bits. A block knows those of all its names, so that most searches for what it does not have end
+    /// before they begin.
     pub(super) fn bit(self) -> u64 {
         1 << (self.hash % u64::BITS)
     }
@@ -45,20 +46,20 @@ pub(super) struct File {
 }
 
 pub(super) struct Item {
-    /// The first of its tokens; the last is in front of the first of the next.
+    /// Its first token. Its last one is followed by the first of the next directive.
     pub(super) tokens: u32,
     pub(super) line: u32,
     /// The block that it stands in, or `NONE`.
     pub(super) parent: u32,
     /// Its own block, or `NONE`.
     pub(super) block: u32,
-    /// That of its name.
+    /// The hash of its name.
     pub(super) hash: u32,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Token {
-    /// Counted from `UNESCAPED` if it is in `Tree::unescaped`.
+    /// Where it begins in the text of its file; from `UNESCAPED` on, in `Tree::unescaped`.
     pub(super) start: u32,
     pub(super) len: u32,
 }
@@ -72,7 +73,7 @@ pub(super) struct Block {
     pub(super) directive: u32,
     /// The first directive behind it.
     pub(super) end: u32,
-    /// That of the `{`.
+    /// The line of its `{`.
     pub(super) line: u32,
     /// The file of what is in it.
     pub(super) file: u32,

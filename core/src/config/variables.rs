@@ -229,7 +229,7 @@ impl<'a> Variables<'a> {
         if let Some(value) = known.get() {
             return value.clone();
         }
-        // A map that needs its own value has got one by now: that it is not known.
+        // A map whose value depends on itself has been found to be unknown meanwhile.
         let value = self.map_value(map, Scope { node: None, ..scope }).into_owned();
         known.get_or_init(|| value).clone()
     }
@@ -265,7 +265,7 @@ impl<'a> Variables<'a> {
         if let Some(value) = self.assigned_in(name, sets, location, scope) {
             return value;
         }
-        // Another location of the server may have had the request before.
+        // The request may have been in another location of the server before, and have got its value there.
         match location.ancestors().find(|node| node.kind() == BlockKind::Server) {
             Some(server) if within(sets, server).len() == 1 => {
                 self.assigned_in(name, sets, server, scope).unwrap_or(Evaluated::Unknown)
@@ -297,7 +297,7 @@ impl<'a> Variables<'a> {
         }
         for directive in level.children() {
             match directive.name() {
-                // Behind these it may not be executed.
+                // A `set` behind one of these may not be executed.
                 b"if" | b"break" | b"return" | b"rewrite" => break,
                 b"set" if directive.arg(0).and_then(|text| text.get(1..)) == Some(name) => {
                     if count != 1 || directive.index >= scope.before {

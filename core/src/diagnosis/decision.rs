@@ -78,7 +78,7 @@ fn websocket(facts: &Facts) -> Option<RunFinding> {
         return Some(RunFinding::Http2Upgrade);
     }
     if facts.has_tunnel() {
-        // It lives, but the client will close it, or the answer to a mirror's subrequest does.
+        // There is a tunnel, but the client will close it, or a 101 to a mirror's subrequest breaks it.
         return facts
             .switch_fault()
             .map(switch)
@@ -103,7 +103,7 @@ fn client(facts: &Facts) -> Option<RunFinding> {
 fn gate(facts: &Facts) -> Option<RunFinding> {
     match facts.gate {
         Gate::Passed => None,
-        // Elsewhere it was let through, and something else has failed.
+        // Where nothing is guarded it was let through, so something else is the cause.
         Gate::OriginDenied { .. } => facts.mode.is_guarded().then_some(RunFinding::OriginDenied),
         Gate::Violated(violation) => Some(match violation {
             Violation::Http2Upgrade => RunFinding::Http2Upgrade,
@@ -161,7 +161,7 @@ fn nginx(facts: &Facts) -> Option<RunFinding> {
         None => Some(match facts.status {
             401 | 403 | 444 => RunFinding::AccessDenied,
             429 | 503 => RunFinding::RateLimited,
-            // Too large as well, and thrown away.
+            // The body of a handshake, which is thrown away, was too large as well.
             413 => RunFinding::HandshakeBody,
             _ => RunFinding::NotProxied,
         }),
@@ -180,7 +180,7 @@ fn sent(facts: &Facts) -> Option<RunFinding> {
 fn reached(facts: &Facts) -> Option<RunFinding> {
     let upstream = facts.upstream?;
     match upstream.failure {
-        // Seen in its answer, which nginx takes for HTTP/0.9 with status 200.
+        // nginx takes such an answer for HTTP/0.9 with status 200.
         Some(Failure::SpeaksTls) => return Some(RunFinding::BackendTls),
         Some(Failure::NotHttp) => return Some(RunFinding::BackendNotWebsocket),
         _ => {}
@@ -220,7 +220,7 @@ fn answered(facts: &Facts) -> Option<RunFinding> {
         return Some(switch(fault));
     }
     Some(match upstream.status {
-        // It passed, and something else went wrong that nginx has told itself.
+        // The 101 was right. What went wrong afterwards nginx has logged itself.
         101 => return None,
         400 | 403 if facts.origin_looks_foreign() => RunFinding::BackendOrigin,
         401 | 403 => RunFinding::BackendAuth,

@@ -216,7 +216,7 @@ impl Early {
             400 if signs.lingering_close => return Some(Self::HeaderTooLarge),
             _ => {}
         }
-        // Whatever status an error_page has made of it.
+        // An error_page may have made any status of it.
         if signs.certificate_missing {
             return Some(Self::CertificateMissing);
         }

@@ -94,8 +94,8 @@ impl<'a, L: Lines<'a>> Switch<L> {
         let Some(received) = lines.next() else {
             return Err(Fault::BadAccept(BadAccept::Missing { expected }));
         };
-        // Several keys get here only if the handshake may be malformed. Which one a backend takes
-        // is its own affair.
+        // There are several keys only where a malformed handshake is forwarded. Any of them may be the one that
+        // the backend has taken.
         if expected != received && !keys.any(|key| accept(trim(key)) == received) {
             return Err(Fault::BadAccept(BadAccept::Wrong { received, expected }));
         }

@@ -53,7 +53,7 @@ pub fn contains_token<'a>(mut lines: impl Lines<'a>, token: &[u8]) -> bool {
 /// Whether two tokens are the same but for the case of letters.
 #[inline]
 pub fn same(a: &[u8], b: &[u8]) -> bool {
-    // Most are spelled as everybody does.
+    // Most are in the usual spelling.
     a == b || a.eq_ignore_ascii_case(b)
 }
 

@@ -91,8 +91,8 @@ pub fn connection_hardcoded<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> O
 }
 
 pub fn duplicate_header<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
-    // nginx sends no header for an empty value, such as that of the one of two maps which is not for
-    // upgrades.
+    // nginx sends no header for an empty value: where a map for upgrades and one for other requests set the
+    // same header, only one of them counts.
     let sent = |header: &&Header<'a>| {
         header.value.text().is_some() && header.value.for_upgrade() != Some(b"")
     };
@@ -114,7 +114,7 @@ pub fn duplicate_header<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Optio
 }
 
 pub fn sec_header_cleared<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
-    // Without extensions a WebSocket is only less efficient.
+    // Sec-WebSocket-Extensions is missing here: without extensions a WebSocket works, less efficiently.
     const NEEDED: [(&str, Level); 3] = [
         ("Sec-WebSocket-Key", Level::Error),
         ("Sec-WebSocket-Version", Level::Error),
@@ -155,7 +155,7 @@ pub fn host_not_forwarded<'a>(
     if context.is_guarded() {
         return Some(problem);
     }
-    // websocket_guard_forwarded changes nothing there.
+    // The usual fix, websocket_guard_forwarded, has no effect where nothing is guarded.
     Some(problem.fix("add \"proxy_set_header Host $http_host;\" to the location"))
 }
 

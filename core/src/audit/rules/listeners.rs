@@ -5,14 +5,15 @@ use crate::audit::problem::Problem;
 use crate::text::quoted::Quoted;
 use crate::words::SetAt;
 
-/// From here on, a listener without TLS tells HTTP/1.1 and HTTP/2 apart.
+/// From this version on, a listener without TLS tells HTTP/1.1 and HTTP/2 apart.
 const BOTH_VERSIONS: u32 = 1_025_001;
 
 pub fn cleartext_h2_listener<'a>(site: &Site<'a>, server: &Server<'a>) -> Option<Problem<'a>> {
     if site.nginx_version >= BOTH_VERSIONS {
         return None;
     }
-    // One with HTTP/1.1 beside it is for those who speak HTTP/2, such as a proxy that sorts by ALPN.
+    // A server that also listens for HTTP/1.1 has the other listener for peers that speak HTTP/2, such as a proxy
+    // that chooses by ALPN.
     let only_http2 = |listener: &Listener| listener.http2 && !listener.ssl;
     let listener = server.listeners.first().filter(|_| server.listeners.iter().all(only_http2))?;
     Some(

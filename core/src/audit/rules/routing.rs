@@ -6,7 +6,7 @@ use crate::audit::recipe::{forwards_upgrade, has_recipe};
 use crate::config::plain_regex;
 use crate::http::status::is_redirect;
 use crate::text::quoted::Quoted;
-use crate::words::{Mode, SetAt};
+use crate::words::SetAt;
 
 use crate::audit::context::Context;
 
@@ -16,7 +16,7 @@ pub fn no_proxy<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
     let goes_elsewhere = location.fallback.is_some()
         || !location.rewrites.is_empty()
         || location.answer.is_some_and(|answer| answer.handled)
-        // As files do that are not there, or a `return 418` in an `if`.
+        // Missing files, or a `return 418` in an `if`, lead to an error_page, and that to a proxy.
         || (location.answer.is_none()
             && location
                 .error_targets
@@ -156,7 +156,7 @@ pub fn subrequest_upgrade<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Opt
 }
 
 fn proxies_without_recipe(location: &Location) -> bool {
-    let guarded = matches!(location.mode, Mode::Auto | Mode::On);
+    let guarded = location.mode.is_guarded();
     match &location.content {
         Content::Proxied(proxied) => !guarded && !has_recipe(proxied),
         _ => false,

@@ -50,7 +50,7 @@ pub fn resolver_missing<'a>(
                 let host = Quoted(host_of(url));
                 format!("cannot resolve \"{host}\", which {pass}_pass \"{shown}\" may lead to")
             }
-            // The client's word is seldom an address. Of others nothing is known.
+            // What a client sends is seldom an address. Nothing is known of other variables.
             None if target.choices.is_empty() && !may_be_upstream && is_named(target.text?) => {
                 format!("cannot resolve the host of {pass}_pass \"{shown}\"")
             }
@@ -65,7 +65,7 @@ pub fn resolver_missing<'a>(
 fn is_named(text: &[u8]) -> bool {
     const OF_CLIENT: [&[u8]; 3] = [b"arg_", b"cookie_", b"http_"];
     let host = host_of(text);
-    // The beginning of an IPv6 address has letters too.
+    // There are letters in an IPv6 address, too.
     if host.starts_with(b"[") {
         return false;
     }
@@ -92,7 +92,7 @@ pub fn tls_sni_missing<'a>(
         return None;
     }
     let name = match context.upstream(proxied) {
-        // What counts is what its servers are called.
+        // It is the servers of the block that are connected to, so their names count.
         Some(Upstream { block: true, named_server, .. }) => (*named_server)?,
         Some(upstream) => upstream.name,
         None => variable_host(&proxied.target)?,
@@ -101,7 +101,7 @@ pub fn tls_sni_missing<'a>(
         return None;
     }
     let name = host(name);
-    // Nobody tells the sites of this machine apart by that.
+    // A backend on this machine does not choose its certificate by that name.
     if name.eq_ignore_ascii_case(b"localhost") {
         return None;
     }

@@ -17,7 +17,7 @@ pub fn short_read_timeout<'a>(
     context: &Context<'_, 'a>,
     proxied: &Proxied<'a>,
 ) -> Option<Problem<'a>> {
-    // Who writes websocket_guard_timeout speaks of tunnels, and means it.
+    // A websocket_guard_timeout is meant for tunnels: a short one is no mistake.
     let timeout = proxied
         .read_timeout
         .filter(|timeout| timeout.value <= SHORT_READ && timeout.origin != SetAt::Guard)?;
@@ -36,7 +36,7 @@ pub fn short_read_timeout<'a>(
             "remove the {prefix}_read_timeout or add \"websocket_guard_timeout 1h;\", or have the \
              application send pings more often"
         ),
-        // It would win over the guard.
+        // "websocket_guard on" beside it has no effect: what the location sets itself wins.
         (false, SetAt::Here(_)) => format!(
             "set \"{prefix}_read_timeout 1h;\", or put \"websocket_guard on;\" in its place"
         ),

@@ -24,7 +24,7 @@ impl<'t> Iterator for Parts<'t> {
         let bracket = rest.strip_prefix(b"{");
         let name = bracket.unwrap_or(rest);
         let end = match name.first() {
-            // A capture is one digit.
+            // `$1` is a capture, whatever follows.
             Some(b'1'..=b'9') if bracket.is_none() => 1,
             _ => name.iter().position(|&byte| !is_name(byte)).unwrap_or(name.len()),
         };
