@@ -1,9 +1,9 @@
-//! What is remembered of a request that asks for an upgrade, or looks like a handshake.
+//! What is remembered of a request that asks for an upgrade.
 //!
 //! nginx looks up the handler of each request header in a table that is built for every
-//! configuration. The guard adds its own for Upgrade and Sec-WebSocket-Key, which creates an
-//! [`Attempt`] as the request's module context. All hooks then ask for nothing but this pointer,
-//! and a request without these headers pays no more.
+//! configuration. The guard puts its own in the place of that for Upgrade, which creates an [`Attempt`]
+//! as the request's module context. All hooks then ask for nothing but this pointer, and a request
+//! without the header pays no more.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -11,19 +11,18 @@ use core::ptr::{self, NonNull};
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_cacheline_size, ngx_conf_t, ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_hash_init,
-    ngx_hash_init_t, ngx_hash_key_lc, ngx_hash_key_t, ngx_http_core_loc_conf_t,
-    ngx_http_finalize_request, ngx_http_header_t, ngx_http_headers_in, ngx_http_request_t,
-    ngx_http_upstream_t, ngx_int_t, ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
-    NGX_HTTP_INTERNAL_SERVER_ERROR,
+    ngx_cacheline_size, ngx_conf_t, ngx_hash_init, ngx_hash_init_t, ngx_hash_key_lc,
+    ngx_hash_key_t, ngx_http_finalize_request, ngx_http_header_t, ngx_http_headers_in,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_pool_cleanup_add, ngx_str_t,
+    ngx_table_elt_t, ngx_uint_t, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
-use websocket_guard_core::diagnosis::{Asks, Failure, Gate, SwitchFault};
+use websocket_guard_core::diagnosis::{Asks, Gate, SwitchFault};
 
-use crate::conf::{Guard, LocationConf, MainConf};
-use crate::nginx::{array_of, ngx_str, AllocationFailed};
-use crate::request::{bytes, Request};
-use crate::sent::sent_head;
+use crate::conf::{Guard, MainConf};
+use crate::exchange::Exchange;
+use crate::nginx::{array_of, AllocationFailed};
+use crate::request::{bytes, Location, Request};
 use crate::tunnel::{Pump, Tunnel};
 
 /// What is remembered of one main request. It lives in the request's pool, as do the faults that few
@@ -43,23 +42,21 @@ pub struct Attempt {
     /// Whether the last was such a page, and whether even the first was.
     for_error_page: Cell<bool>,
     only_error_page: Cell<bool>,
-    /// The upstreams that were created first and last.
-    first: Cell<Option<Passed>>,
-    last: Cell<Option<Passed>>,
+    /// The last upstream, which leads to those before it.
+    last: Cell<Option<&'static Exchange>>,
+    /// The status that the client was sent; 0 before that.
+    sent_status: Cell<u16>,
+    /// Whether that was a 101 with which no upstream has to do: another module speaks WebSocket itself.
+    served_by_other: Cell<bool>,
+    /// Whether a later filter put something else in the place of a backend's 101.
+    replaced: Cell<bool>,
     /// The status of auth_request's subrequest; 0 without one.
     pub auth_status: Cell<u16>,
     /// The URI of a subrequest that was answered with 101.
     pub subrequest_101: Cell<Option<&'static [u8]>>,
-    /// Why the last try to reach the backend failed.
-    failure: Cell<Option<&'static Failure<'static>>>,
-    /// nginx's own functions that were replaced to see that.
-    pub get_peer: Cell<ngx_event_get_peer_pt>,
-    pub free_peer: Cell<ngx_event_free_peer_pt>,
-    /// What is wrong with a backend's 101, and which backend's that was.
-    switch_fault: Cell<Option<&'static (SwitchFault<'static>, Option<Passed>)>>,
     /// Whether the request's diagnosis was written.
     pub reported: Cell<bool>,
-    /// Set once the request is a tunnel.
+    /// Set once a backend's 101 is on its way to the client.
     pub tunnel: Cell<Option<Tunnel>>,
     /// Set while the guard moves the tunnel's bytes.
     pub pump: Cell<Option<&'static Pump>>,
@@ -75,32 +72,14 @@ pub struct Checked {
     pub gate: Gate<'static>,
 }
 
-/// The configuration of one location.
-#[derive(Clone, Copy)]
-pub struct Location {
-    pub conf: &'static LocationConf,
-    pub core: &'static ngx_http_core_loc_conf_t,
-}
-
-impl Location {
-    pub fn of(request: &Request) -> Option<Self> {
-        Some(Self { conf: request.location()?, core: request.core_location()? })
-    }
-}
-
-/// An upstream, and the location that created it.
-#[derive(Clone, Copy)]
-struct Passed {
-    upstream: NonNull<ngx_http_upstream_t>,
-    location: Option<Location>,
-    /// Whether that was a page that stands for an error.
-    for_error_page: bool,
-}
-
 impl Attempt {
-    /// Notes which location the request has come to, if it is about to run there.
+    /// Notes which location the request has come to, if it is about to run there. What follows a
+    /// request, `post_action`, is none of its locations.
     pub fn enter(&self, request: &Request) {
-        self.note_upstream(request);
+        if request.is_post_action() {
+            return;
+        }
+        self.exchange(request);
         self.forwarded.set(None);
         let location = Location::of(request);
         let for_error_page = is_for_error(request);
@@ -124,41 +103,99 @@ impl Attempt {
         ptr::eq(passed, upgrade).then_some(allowed)
     }
 
+    /// The record of the request's upstream, which is begun with the first look at it; `None` without
+    /// an upstream, or if memory runs out. An upstream belongs to the location that the request was
+    /// in when it came into being, and that of a `post_action` to none.
+    pub fn exchange(&self, request: &Request) -> Option<&'static Exchange> {
+        let upstream = request.upstream()?;
+        let last = self.last.get();
+        if let Some(last) = last.filter(|last| last.upstream() == upstream) {
+            return Some(last);
+        }
+        if request.is_post_action() {
+            return None;
+        }
+        let (location, for_error_page) = (self.current.get(), self.for_error_page.get());
+        let exchange = Exchange::new(upstream, last, location, for_error_page);
+        let exchange = request.place(exchange)?;
+        self.last.set(Some(exchange));
+        Some(exchange)
+    }
+
+    /// The record of an upstream, if there is one.
+    pub fn exchange_of(&self, upstream: NonNull<ngx_http_upstream_t>) -> Option<&'static Exchange> {
+        self.exchanges().find(|exchange| exchange.upstream() == upstream)
+    }
+
+    /// The last one first.
+    fn exchanges(&self) -> impl Iterator<Item = &'static Exchange> {
+        self.last.get().into_iter().flat_map(Exchange::backwards)
+    }
+
     /// The location and the upstream that tell what became of the handshake. An `error_page` may
     /// since have brought the request to others.
-    pub fn subject(
-        &self,
-        request: &Request,
-    ) -> (Option<Location>, Option<NonNull<ngx_http_upstream_t>>) {
-        self.note_upstream(request);
-        let (first, last) = (self.first.get(), self.last.get());
-        let faulty = self.switch_fault.get().and_then(|(_, passed)| *passed);
-        let passed = faulty
+    pub fn subject(&self, request: &Request) -> (Option<Location>, Option<&'static Exchange>) {
+        self.exchange(request);
+        let last = self.last.get();
+        let exchange = self
+            .exchanges()
+            .find(|exchange| exchange.switch_fault().is_some())
             .or(last.filter(|last| !last.for_error_page || last.forwards_upgrade()))
-            .or(first.filter(|first| !first.for_error_page));
-        match passed {
-            Some(passed) => (passed.location, Some(passed.upstream)),
+            .or(self.exchanges().last().filter(|first| !first.for_error_page));
+        match exchange {
+            Some(exchange) => (exchange.location, Some(exchange)),
             None => (self.intended.get(), None),
         }
     }
 
-    /// Notes why a try to reach the backend failed, or that it did not.
-    pub fn note_failure(&self, request: &Request, failure: Option<Failure<'static>>) {
-        self.failure.set(failure.and_then(|failure| request.place(failure)));
+    /// Notes what the client is sent, and what nginx still knows then of the backend's answer.
+    pub fn note_response(&self, request: &Request) {
+        let status = request.raw().headers_out.status;
+        self.sent_status.set(u16::try_from(status).unwrap_or(0));
+        let switches = status == NGX_HTTP_SWITCHING_PROTOCOLS as usize;
+        if !request.is_answered_by_upstream() {
+            self.served_by_other.set(switches);
+        } else if let Some(exchange) = self.exchange(request) {
+            exchange.note_answer(request);
+        }
     }
 
-    pub fn failure(&self) -> Option<Failure<'static>> {
-        self.failure.get().copied()
+    /// The status that the client got; 0 if it got none.
+    pub fn status(&self, request: &Request) -> u16 {
+        let r = request.raw();
+        let status = match r.err_status {
+            // What stands there is of the `post_action`.
+            _ if request.is_post_action() => self.sent_status.get(),
+            0 => u16::try_from(r.headers_out.status).unwrap_or(0),
+            status => u16::try_from(status).unwrap_or(0),
+        };
+        match status {
+            _ if self.is_tunnel() || self.served_by_other.get() => {
+                NGX_HTTP_SWITCHING_PROTOCOLS as u16
+            }
+            // It was about to be sent, and was not.
+            101 if self.replaced.get() => 0,
+            _ => status,
+        }
     }
 
-    /// Notes what is wrong with the 101 of the request's upstream.
-    pub fn note_fault(&self, request: &Request, fault: SwitchFault<'static>) {
-        self.note_upstream(request);
-        self.switch_fault.set(request.place((fault, self.last.get())));
+    /// Notes that the 101 of a backend did not reach the client.
+    pub fn note_replaced(&self) {
+        self.replaced.set(true);
+    }
+
+    /// Whether a backend's 101 has been sent on, and as far as is known has reached the client.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.get().is_some() && !self.replaced.get()
+    }
+
+    /// Whether another module has opened a WebSocket of its own.
+    pub fn is_served_by_other(&self) -> bool {
+        self.served_by_other.get()
     }
 
     pub fn switch_fault(&self) -> Option<SwitchFault<'static>> {
-        self.switch_fault.get().map(|(fault, _)| *fault)
+        self.exchanges().find_map(Exchange::switch_fault)
     }
 
     /// Notes what the checks say of the request: at first, and where they refuse it.
@@ -174,9 +211,7 @@ impl Attempt {
 
     /// Whether the request became a tunnel, and nothing more is to be said about that.
     pub fn is_sound_tunnel(&self) -> bool {
-        self.tunnel.get().is_some()
-            && self.switch_fault.get().is_none()
-            && self.subrequest_101.get().is_none()
+        self.is_tunnel() && self.switch_fault().is_none() && self.subrequest_101.get().is_none()
     }
 
     /// Whether the request came as far as a location's preaccess phase.
@@ -193,31 +228,6 @@ impl Attempt {
     pub fn entered(&self, location: Location) -> bool {
         let entered = [self.current.get(), self.intended.get()];
         entered.into_iter().flatten().any(|entered| ptr::eq(entered.conf, location.conf))
-    }
-
-    /// An upstream that was not there before belongs to the location that the request was in.
-    fn note_upstream(&self, request: &Request) {
-        let Some(upstream) = request.upstream() else { return };
-        if self.last.get().is_some_and(|last| last.upstream == upstream) {
-            return;
-        }
-        let passed = Passed {
-            upstream,
-            location: self.current.get(),
-            for_error_page: self.for_error_page.get(),
-        };
-        self.last.set(Some(passed));
-        if self.first.get().is_none() {
-            self.first.set(Some(passed));
-        }
-    }
-}
-
-impl Passed {
-    fn forwards_upgrade(&self) -> bool {
-        // SAFETY: the upstream's memory stays in the pool of the request, which is live.
-        let sent = unsafe { sent_head(&*self.upstream.as_ptr()) };
-        sent.is_some_and(|sent| sent.value("Upgrade").is_some())
     }
 }
 
@@ -291,19 +301,16 @@ impl Request {
 /// Marks the attempt among the cleanups of a request's pool; there is nothing to clean up.
 unsafe extern "C" fn marker(_: *mut c_void) {}
 
-/// Builds the table of request headers anew, with the guard's handler for those of a handshake
-/// (`ngx_http_init_headers_in_hash`).
+/// Builds the table of request headers anew, with the guard's handler for Upgrade lines
+/// (`ngx_http_init_headers_in_hash`). No other header can have one: a module that looks a header up
+/// there (embedded perl, njs) takes what stands at the entry's offset in `headers_in` for its lines, and
+/// nginx keeps none of the others there.
 pub fn watch_headers(cf: &mut ngx_conf_t, main: &mut MainConf) -> Result<(), AllocationFailed> {
     let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
     let mut headers = known_headers();
     for header in headers.iter_mut().filter(|header| header.name.as_bytes() == b"Upgrade") {
         main.process_upgrade = header.handler.replace(upgrade_line);
     }
-    headers.push(ngx_http_header_t {
-        name: ngx_str(c"Sec-WebSocket-Key"),
-        offset: 0,
-        handler: Some(key_line),
-    });
     let headers = array_of(cf, headers.into_iter())?;
 
     // SAFETY: the array lives as long as the hash, in the configuration's pool.
@@ -357,28 +364,12 @@ unsafe extern "C" fn upgrade_line(
     offset: ngx_uint_t,
 ) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
-    unsafe {
-        let main = Request::new(r).and_then(|request| request.main_conf());
-        match (key_line(r, line, offset), main.and_then(|main| main.process_upgrade)) {
-            (rc, Some(process)) if rc == Status::NGX_OK.into() => process(r, line, offset),
-            _ => Status::NGX_ERROR.into(),
-        }
-    }
-}
-
-/// The handler of a Sec-WebSocket-Key line: the request is remembered.
-///
-/// # Safety
-/// As for [`upgrade_line`].
-unsafe extern "C" fn key_line(
-    r: *mut ngx_http_request_t,
-    _line: *mut ngx_table_elt_t,
-    _offset: ngx_uint_t,
-) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
-    match unsafe { Request::new(r) }.and_then(|request| request.start_attempt()) {
-        Some(_) => Status::NGX_OK.into(),
-        None => {
+    let Some(request) = (unsafe { Request::new(r) }) else { return Status::NGX_ERROR.into() };
+    let process = request.main_conf().and_then(|main| main.process_upgrade);
+    match (request.start_attempt(), process) {
+        // SAFETY: guaranteed by the caller; the function is nginx's for this header.
+        (Some(_), Some(process)) => unsafe { process(r, line, offset) },
+        _ => {
             // A handler that fails ends the request, as those of nginx do.
             // SAFETY: guaranteed by the caller.
             unsafe { ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t) };

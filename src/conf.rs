@@ -124,8 +124,8 @@ pub struct MainConf {
     pub no_conditions: ConditionList,
     /// The number of configurations of locations that were created.
     pub created: u32,
-    /// Whether a location has its tunnels moved by the guard.
-    pub pumps: bool,
+    /// Whether a location is guarded.
+    pub guards: bool,
     /// All levels below `http {}`, one above those in it; empty once the configuration is complete.
     pub levels: Vec<MergedLevel>,
     /// Whether there is anything to audit.
@@ -159,7 +159,7 @@ impl Default for MainConf {
             no_headers: HeaderList::new(ptr::null_mut()),
             no_conditions: ConditionList::new(ptr::null_mut()),
             created: 0,
-            pumps: false,
+            guards: false,
             levels: Vec::new(),
             audited: false,
             reports: Delivered::default(),

@@ -1,22 +1,19 @@
 //! Gathers what nginx knows about a request, for the diagnosis.
 
-use ngx::ffi::{
-    ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t,
-    NGX_HTTP_SWITCHING_PROTOCOLS,
-};
+use ngx::ffi::{ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t};
 use websocket_guard_core::diagnosis::{
-    Alteration, Asks, Early, EarlySigns, Exchange, Facts, Failure, Gate, Handler, Limit,
+    Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
     NamedPlace, Reached, Sent,
 };
 use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::Place;
 
-use crate::attempt::{Attempt, Checked, Location};
+use crate::attempt::{Attempt, Checked};
+use crate::exchange::Exchange;
 use crate::gate;
 use crate::nginx::speaks_tls;
-use crate::request::{bytes, http_version, Request};
-use crate::sent::sent_head;
+use crate::request::{bytes, http_version, Location, Request};
 
 /// `NGX_HTTP_LIMIT_REQ_REJECTED` (ngx_http_limit_req_module.c)
 const LIMIT_REQ_REJECTED: ngx_uint_t = 3;
@@ -27,20 +24,29 @@ const LIMIT_CONN_REJECTED: ngx_uint_t = 2;
 /// The facts about a main request that has got its answer.
 pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'static>> {
     let r = request.raw();
-    let reached = attempt.is_some_and(Attempt::reached_location);
-    let (location, upstream) = match attempt.map(|attempt| attempt.subject(request)) {
-        Some((Some(location), upstream)) => (location, upstream),
-        _ => (Location::of(request)?, request.upstream()),
+    let reached = match attempt {
+        Some(attempt) => attempt.reached_location(),
+        None => request.reached_phases(),
+    };
+    let (location, exchange) = attempt.map_or((None, None), |attempt| attempt.subject(request));
+    let location = location.or_else(|| Location::of(request))?;
+    let upstream = match exchange {
+        Some(exchange) => Some(exchange.upstream()),
+        None if attempt.is_some_and(Attempt::reached_location) => None,
+        None => request.upstream(),
     };
     let upstream = upstream.map(|upstream| {
-        // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
+        // SAFETY: the upstream lives in the request's pool (see `exchange`); nothing changes it meanwhile.
         let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
-        describe_upstream(request, attempt, upstream)
+        describe_upstream(request, upstream, exchange)
     });
     let Checked { asks, upgrade, method, gate } = checked(request, attempt, location);
     // SAFETY: header lines live as long as the request.
     let redirect = unsafe { r.headers_out.location.as_ref() };
-    let status = status(request, attempt);
+    let status = match attempt {
+        Some(attempt) => attempt.status(request),
+        None => status(request),
+    };
 
     Some(Facts {
         mode: location.conf.mode(),
@@ -62,13 +68,16 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         uri: bytes(r.unparsed_uri),
         asks,
         upgrade,
-        key: request.values("Sec-WebSocket-Key").next().is_some(),
+        key: request.has_key(),
         origin: request.values("Origin").next(),
         subprotocols: request.values("Sec-WebSocket-Protocol").next(),
         via: request.values("Via").next(),
         peer: match attempt {
             Some(attempt) => attempt.peer.get(),
-            None => bytes(request.connection().addr_text),
+            // realip tells the address that it has replaced.
+            None => request
+                .variable(c"realip_remote_addr")
+                .unwrap_or_else(|| bytes(request.connection().addr_text)),
         },
         gate,
         early: Early::infer(status, early_signs(request, attempt)),
@@ -133,11 +142,9 @@ fn came_to_nothing(request: &Request, attempt: Option<&Attempt>) -> bool {
     !request.reached_phases() && !attempt.is_some_and(Attempt::reached_location)
 }
 
-fn status(request: &Request, attempt: Option<&Attempt>) -> u16 {
+/// The status of a request without an attempt.
+fn status(request: &Request) -> u16 {
     let r = request.raw();
-    if attempt.is_some_and(|attempt| attempt.tunnel.get().is_some()) {
-        return NGX_HTTP_SWITCHING_PROTOCOLS as u16;
-    }
     let status = if r.err_status != 0 { r.err_status } else { r.headers_out.status };
     u16::try_from(status).unwrap_or(0)
 }
@@ -211,28 +218,27 @@ fn client_certificate(_: &Request) -> (bool, bool) {
 
 fn describe_upstream(
     request: &Request,
-    attempt: Option<&Attempt>,
     upstream: &'static ngx_http_upstream_t,
-) -> (Exchange<'static>, Handler) {
-    // SAFETY: whatever an upstream refers to lives as long as its request or its configuration.
-    let (conf, state, resolved, peer, redirect) = unsafe {
+    exchange: Option<&'static Exchange>,
+) -> (BackendFacts<'static>, Handler) {
+    // SAFETY: these live in the pool of the request or that of its configuration (see `exchange`).
+    let (conf, state, resolved, redirect, accel_redirect) = unsafe {
         (
             upstream.conf.as_ref(),
             upstream.state.as_ref(),
             upstream.resolved.as_ref(),
-            upstream.peer.name.as_ref(),
             upstream.headers_in.location.as_ref(),
+            upstream.headers_in.x_accel_redirect.as_ref(),
         )
     };
-    // SAFETY: the upstream is the request's.
-    let sent = unsafe { sent_head(upstream) };
+    let sent = exchange.and_then(Exchange::head);
     let handler = handler(upstream);
     // SAFETY: as above.
     let server = conf.and_then(|conf| unsafe { conf.upstream.as_ref() });
     let reached =
         state.map_or(Reached::Nothing, |state| reached(state.connect_time, state.header_time));
-    let described = Exchange {
-        peer: peer.map(|name| bytes(*name)).unwrap_or_default(),
+    let described = BackendFacts {
+        peer: exchange.map(Exchange::peer).unwrap_or_default(),
         name: match (resolved, server) {
             (Some(resolved), _) => bytes(resolved.host),
             (None, Some(server)) => bytes(server.host),
@@ -247,9 +253,10 @@ fn describe_upstream(
         cached: is_cached(upstream),
         reached,
         status: state.map_or(0, |state| u16::try_from(state.status).unwrap_or(0)),
-        failure: failure(request, attempt, upstream),
+        failure: exchange.and_then(|exchange| failure(upstream, exchange)),
         redirect: redirect.map(|line| bytes(line.value)),
-        switch_fault: attempt.and_then(Attempt::switch_fault),
+        accel_redirect: accel_redirect.map(|line| bytes(line.value)),
+        switch_fault: exchange.and_then(Exchange::switch_fault),
     };
     (described, handler)
 }
@@ -307,43 +314,14 @@ fn is_cached(_: &ngx_http_upstream_t) -> bool {
 }
 
 fn failure(
-    request: &Request,
-    attempt: Option<&Attempt>,
     upstream: &'static ngx_http_upstream_t,
+    exchange: &'static Exchange,
 ) -> Option<Failure<'static>> {
-    // SAFETY: what an upstream refers to lives as long as its request.
-    unsafe {
-        if request.raw().http_version == HTTP_09 {
-            // Without a status line nginx takes the answer for HTTP/0.9.
-            return Some(if starts_as_tls(upstream) {
-                Failure::SpeaksTls
-            } else {
-                Failure::NotHttp
-            });
-        }
-        if let Some(resolved) = upstream.resolved.as_ref() {
-            if upstream.peer.name.is_null() && resolved.sockaddr.is_null() && resolved.naddrs == 0 {
-                return Some(Failure::NotResolved(bytes(resolved.host)));
-            }
-        }
-    }
-    attempt.and_then(Attempt::failure)
-}
-
-/// `NGX_HTTP_VERSION_9`
-const HTTP_09: ngx_uint_t = 9;
-
-/// Whether the backend's answer begins with a TLS alert (RFC 8446 section 5.1).
-///
-/// # Safety
-/// `upstream` must be a live request's.
-unsafe fn starts_as_tls(upstream: &ngx_http_upstream_t) -> bool {
-    // SAFETY: the buffer stays until the request is freed.
-    unsafe {
-        let buffer = &upstream.buffer;
-        !buffer.start.is_null()
-            && buffer.end.offset_from(buffer.start) > 1
-            && *buffer.start == 0x15
-            && *buffer.start.add(1) == 0x03
+    // SAFETY: what nginx resolved lives in the request's pool.
+    let unresolved = unsafe { upstream.resolved.as_ref() }
+        .filter(|it| exchange.peer().is_empty() && it.sockaddr.is_null() && it.naddrs == 0);
+    match unresolved {
+        Some(resolved) => Some(Failure::NotResolved(bytes(resolved.host))),
+        None => exchange.failure(),
     }
 }

@@ -40,9 +40,9 @@ pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
 /// Lets the request go on, or answers with a status of nginx.
 #[inline(never)]
 fn pass(request: Request) -> Result<(), ngx_int_t> {
-    if !request.is_main() {
+    if !request.is_main() || request.is_post_action() {
         if request.has_upgrade() && is_guarded(&request) {
-            // Only in this subrequest's view: the lines belong to the main request as well.
+            // Only in this view of the request: the lines belong to the main request as well.
             request.forget_upgrade();
         }
         return Ok(());

@@ -16,10 +16,9 @@ use ngx::ffi::{
 use websocket_guard_core::diagnosis::{diagnose, Diagnosis};
 use websocket_guard_core::findings::Finding;
 
-use crate::attempt::{Attempt, Location};
 use crate::conf::{nginx_level, LocationConf, LogLevel};
 use crate::facts;
-use crate::request::Request;
+use crate::request::{Location, Request};
 
 /// How many lines of one finding in one location are written in a window.
 const LINES: u32 = 10;
@@ -39,16 +38,17 @@ pub unsafe extern "C" fn log_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     let request = unsafe { Request::live(r) };
     let refused_body = request.raw().err_status == 413;
-    if request.may_have_attempt() || refused_body {
-        conclude(&request, refused_body);
+    let has_key = request.has_key();
+    if request.may_have_attempt() || refused_body || has_key {
+        conclude(&request, refused_body || has_key);
     }
     0
 }
 
-/// Writes the diagnosis of a request that is over, if it needs one.
+/// Writes the diagnosis of a request that is over, if it needs one. It may without an attempt.
 #[inline(never)]
-fn conclude(request: &Request, refused_body: bool) {
-    if request.is_main() && (refused_body || request.attempt().is_some()) {
+fn conclude(request: &Request, anyway: bool) {
+    if request.is_main() && (anyway || request.attempt().is_some()) {
         report(request);
     }
 }
@@ -59,7 +59,7 @@ pub fn report(request: &Request) {
     if attempt.is_some_and(|attempt| attempt.reported.replace(true)) {
         return;
     }
-    if attempt.is_some_and(Attempt::is_sound_tunnel) {
+    if attempt.is_some_and(|it| it.is_sound_tunnel() || it.is_served_by_other()) {
         return;
     }
     let Some(facts) = facts::gather(request, attempt) else { return };

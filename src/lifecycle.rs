@@ -154,7 +154,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
         // SAFETY: all modules are merged.
         unsafe { tunnel::prepare(cf, main, *level)? };
         // SAFETY: the configuration is live.
-        main.pumps |= unsafe { level.conf.as_ref() }.pumps();
+        main.guards |= unsafe { level.conf.as_ref() }.mode().is_guarded();
     }
     // SAFETY: as above.
     unsafe { audit::run(cf, main, &levels) };
@@ -179,7 +179,7 @@ unsafe extern "C" fn install_filter(cf: *mut ngx_conf_t) -> ngx_int_t {
         let Some(main) = cf.as_ref().and_then(|cf| Guard::main_conf(cf)) else {
             return Status::NGX_ERROR.into();
         };
-        filter::install(main.pumps);
+        filter::install(main.guards);
     }
     Status::NGX_OK.into()
 }

@@ -6,7 +6,8 @@
 //! left.
 
 use core::ffi::c_void;
-use core::ptr;
+use core::mem::offset_of;
+use core::ptr::{self, NonNull};
 
 use ngx::core::Status;
 use ngx::ffi::{
@@ -17,7 +18,7 @@ use ngx::ffi::{
 use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
 use websocket_guard_core::diagnosis::{Failure, Waiting};
 
-use crate::attempt::Attempt;
+use crate::exchange::Exchange;
 use crate::nginx::{elements, speaks_tls};
 use crate::request::Request;
 
@@ -108,10 +109,11 @@ unsafe fn init_watched(
         let rc = init(r, upstream);
         let request = Request::live(r);
         if rc == Status::NGX_OK.into() && request.is_main() {
-            if let (Some(attempt), Some(u)) = (request.attempt(), request.upstream()) {
-                let peer = &mut (*u.as_ptr()).peer;
-                attempt.get_peer.set(peer.get.replace(get_peer));
-                attempt.free_peer.set(peer.free.replace(free_peer));
+            if let Some(exchange) = request.attempt().and_then(|it| it.exchange(&request)) {
+                exchange.note_head();
+                let peer = &mut (*exchange.upstream().as_ptr()).peer;
+                exchange.get_peer.set(peer.get.replace(get_peer));
+                exchange.free_peer.set(peer.free.replace(free_peer));
             }
         }
         rc
@@ -123,10 +125,13 @@ unsafe fn init_watched(
 unsafe extern "C" fn get_peer(peer: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let Some((request, attempt)) = find(peer) else { return Status::NGX_ERROR.into() };
-        let rc = attempt.get_peer.get().map_or(Status::NGX_ERROR.into(), |get| get(peer, data));
-        let failure = (rc == Status::NGX_BUSY.into()).then_some(Failure::NoLivePeer);
-        attempt.note_failure(&request, failure);
+        let Some((request, exchange)) = find(peer) else { return Status::NGX_ERROR.into() };
+        let rc = exchange.get_peer.get().map_or(Status::NGX_ERROR.into(), |get| get(peer, data));
+        exchange.note_peer(&request, (*peer).name.as_ref());
+        exchange.forget_failure();
+        if rc == Status::NGX_BUSY.into() {
+            exchange.note_failure(&request, Failure::NoLivePeer);
+        }
         rc
     }
 }
@@ -140,28 +145,31 @@ unsafe extern "C" fn free_peer(
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe {
-        let Some((request, attempt)) = find(peer) else { return };
-        if let Some(upstream) = request.upstream() {
-            attempt.note_failure(&request, failure(upstream.as_ref(), (*peer).connection));
+        let Some((request, exchange)) = find(peer) else { return };
+        if let Some(failure) = failure(exchange.upstream().as_ref(), (*peer).connection) {
+            exchange.note_failure(&request, failure);
         }
-        if let Some(free) = attempt.free_peer.get() {
+        if let Some(free) = exchange.free_peer.get() {
             free(peer, data, state);
         }
     }
 }
 
-/// The request that a peer connection belongs to, by way of its log.
+/// The request that a peer connection belongs to, by way of its log, and the record of the upstream that
+/// it is a part of.
 ///
 /// # Safety
 /// `peer` must be that of a request which `init_peer` saw.
-unsafe fn find(peer: *mut ngx_peer_connection_t) -> Option<(Request, &'static Attempt)> {
+unsafe fn find(peer: *mut ngx_peer_connection_t) -> Option<(Request, &'static Exchange)> {
     // SAFETY: the upstream's log is the client connection's, whose data is an
     // `ngx_http_log_ctx_t` (`ngx_http_init_connection`, `ngx_http_v2_create_stream`).
     let request = unsafe {
         let context = (*(*peer).log).data.cast::<ngx_http_log_ctx_t>().as_ref()?;
         Request::new(context.request)?.main()
     };
-    Some((request, request.attempt()?))
+    let upstream = peer.wrapping_byte_sub(offset_of!(ngx_http_upstream_t, peer)).cast();
+    let exchange = request.attempt()?.exchange_of(NonNull::new(upstream)?)?;
+    Some((request, exchange))
 }
 
 /// What the state of the connection tells, when nginx gives it up or is done with it.

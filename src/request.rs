@@ -6,7 +6,7 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi::{
-    ngx_connection_t, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
+    ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
     ngx_http_request_t, ngx_http_upstream_t, ngx_http_variable_value_t, ngx_list_t, ngx_palloc,
     ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
 };
@@ -29,6 +29,19 @@ mod bits {
     use ngx::ffi::{ngx_http_request_t, ngx_http_variable_value_t, ngx_str_t, ngx_uint_t};
 
     include!(concat!(env!("OUT_DIR"), "/request_bits.rs"));
+}
+
+/// The configuration of one location.
+#[derive(Clone, Copy)]
+pub struct Location {
+    pub conf: &'static LocationConf,
+    pub core: &'static ngx_http_core_loc_conf_t,
+}
+
+impl Location {
+    pub fn of(request: &Request) -> Option<Self> {
+        Some(Self { conf: request.location()?, core: request.core_location()? })
+    }
 }
 
 /// A live request.
@@ -99,6 +112,34 @@ impl Request {
     /// Whether the request came to its phases (`ngx_http_handler`).
     pub fn reached_phases(&self) -> bool {
         self.bit(bits::websocket_guard_valid_location)
+    }
+
+    /// Whether the request is over and `post_action` follows it (`ngx_http_post_action`).
+    pub fn is_post_action(&self) -> bool {
+        self.bit(bits::websocket_guard_post_action)
+    }
+
+    /// Whether the body goes to the backend after all of it has come
+    /// (`ngx_http_upstream_send_request_body`).
+    pub fn is_body_buffered(&self) -> bool {
+        !self.bit(bits::websocket_guard_request_body_no_buffering)
+    }
+
+    /// Whether what is sent to the client now is the answer of the request's upstream, and not a page
+    /// that nginx or another module makes after the upstream was finalized.
+    pub fn is_answered_by_upstream(&self) -> bool {
+        // SAFETY: the upstream belongs to the live request.
+        self.upstream().is_some_and(|upstream| !unsafe { upstream.as_ref() }.cleanup.is_null())
+    }
+
+    /// Whether there is a Sec-WebSocket-Key, which nothing but a handshake has.
+    pub fn has_key(&self) -> bool {
+        self.values("Sec-WebSocket-Key").next().is_some()
+    }
+
+    /// Whether the header of the response has come through the filters (`ngx_http_header_filter`).
+    pub fn is_header_sent(&self) -> bool {
+        self.bit(bits::websocket_guard_header_sent)
     }
 
     pub fn closes_lingering(&self) -> bool {
@@ -214,7 +255,7 @@ impl Request {
     pub fn allowed<'p>(&self, protocols: &Selection<'p, impl Lines<'static>>) -> Option<ngx_str_t> {
         match protocols.only() {
             Some(only) => Some(configured(only)),
-            None => self.copy(&protocols.to_string()),
+            None => self.copy(protocols.to_string().as_bytes()),
         }
     }
 
@@ -259,9 +300,9 @@ impl Request {
     }
 
     /// Copies `text` into the request's pool; `None` if memory runs out.
-    pub fn copy(&self, text: &str) -> Option<ngx_str_t> {
+    pub fn copy(&self, text: &[u8]) -> Option<ngx_str_t> {
         // SAFETY: the pool lives as long as the request.
-        unsafe { ngx_str_t::from_bytes(self.raw().pool, text.as_bytes()) }
+        unsafe { ngx_str_t::from_bytes(self.raw().pool, text) }
     }
 
     /// Moves a value into the request's pool; `None` if memory runs out.
@@ -273,6 +314,26 @@ impl Request {
             let place = NonNull::new(ngx_palloc(self.raw().pool, size_of::<T>()))?.cast::<T>();
             place.write(value);
             Some(place.as_ref())
+        }
+    }
+
+    /// Whatever of the response is still to be sent goes without `limit_rate`, and without waiting for
+    /// the time that it has cost already.
+    ///
+    /// nginx waits with the client's write timer, and the event is `delayed` until that has expired. A
+    /// tunnel's loop, nginx's as well as the guard's, has the same timer for the client's send timeout,
+    /// and deletes it (`ngx_http_upstream_process_upgraded`). Nothing would be sent any more.
+    pub fn lift_limit_rate(self) {
+        // SAFETY: the request is live, and its connection has both events.
+        unsafe {
+            bits::websocket_guard_lift_limit_rate(self.as_ptr());
+            let write = self.connection().write;
+            if (*write).delayed() != 0 {
+                (*write).set_delayed(0);
+                if (*write).timer_set() != 0 {
+                    ngx_del_timer(write);
+                }
+            }
         }
     }
 

@@ -21,8 +21,18 @@ WEBSOCKET_GUARD_BIT(waited)
 WEBSOCKET_GUARD_BIT(header_only)
 WEBSOCKET_GUARD_BIT(valid_location)
 WEBSOCKET_GUARD_BIT(lingering_close)
+WEBSOCKET_GUARD_BIT(post_action)
+WEBSOCKET_GUARD_BIT(request_body_no_buffering)
 WEBSOCKET_GUARD_BIT(limit_req_status)
 WEBSOCKET_GUARD_BIT(limit_conn_status)
+WEBSOCKET_GUARD_BIT(header_sent)
+
+static inline void
+websocket_guard_lift_limit_rate(ngx_http_request_t *r)
+{
+    r->limit_rate = 0;
+    r->limit_rate_set = 1;
+}
 
 static inline void
 websocket_guard_set_variable(ngx_http_variable_value_t *v, const ngx_str_t *value)

@@ -6,9 +6,9 @@ use websocket_guard_core::handshake::switch::{Offer, Switch};
 use websocket_guard_core::http::field::{self, Fields};
 
 use crate::conf::LocationConf;
+use crate::exchange::Exchange;
 use crate::journal;
 use crate::request::{fields, Request};
-use crate::sent::sent_head;
 use crate::tunnel;
 
 /// Called with the header of a 101, before it is sent to the client. `Err` holds the status that the
@@ -19,12 +19,19 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
     let (Some(upstream), Some(conf)) = (request.upstream(), request.location()) else {
         return Ok(());
     };
+    if !request.is_answered_by_upstream() {
+        return Ok(());
+    }
     // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
     let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
     let fault = fault(&request, conf, upstream);
     let guarded = conf.mode().is_guarded();
     if let (Some(fault), Some(attempt)) = (fault, request.start_attempt()) {
-        attempt.note_fault(&request, fault);
+        // An attempt that begins only now has seen nothing yet.
+        attempt.note_response(&request);
+        if let Some(exchange) = attempt.exchange(&request) {
+            exchange.note_switch_fault(&request, fault);
+        }
     }
 
     let fatal = match fault {
@@ -55,8 +62,8 @@ fn fault(
     if upstream.upgrade() == 0 {
         return Some(SwitchFault::Unsolicited);
     }
-    // SAFETY: the upstream is the request's.
-    match unsafe { sent_head(upstream) } {
+    let exchange = request.attempt().and_then(|attempt| attempt.exchange(request));
+    match exchange.and_then(Exchange::head) {
         Some(sent) => compare(conf, upstream, sent.fields()),
         // uwsgi and scgi pass the client's header on as it is.
         None => compare(conf, upstream, request.fields()),

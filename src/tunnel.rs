@@ -9,12 +9,13 @@ use ngx::ffi::{
 };
 use websocket_guard_core::diagnosis::{diagnose_end, End, EndSigns, TunnelEnd};
 
-use crate::attempt::Location;
+use crate::attempt::Attempt;
 use crate::conf::{Level, LocationConf, MainConf, MergedLevel};
+use crate::exchange::Exchange;
 use crate::facts;
 use crate::journal;
 use crate::nginx::{place, AllocationFailed};
-use crate::request::{bytes, Request};
+use crate::request::{Location, Request};
 
 mod buffer;
 mod heap;
@@ -103,13 +104,16 @@ pub fn begin(request: Request, conf: &LocationConf) {
     }
 }
 
-/// Called when a 101 is flushed, which nginx does once its own loop is set up: the tunnel's bytes are
-/// moved by the guard's pump, if the location wants that.
+/// Called when a 101 has been flushed, which nginx does once its own loop is set up: the tunnel's bytes are
+/// moved by the guard's pump, if the location wants that, or if the client's socket has not taken all of
+/// the 101. nginx's loop would send the tunnel's bytes first.
 pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     let (Some(attempt), Some(conf)) = (request.attempt(), request.location()) else {
         return Ok(());
     };
-    if conf.pumps() && attempt.tunnel.get().is_some() && attempt.pump.get().is_none() {
+    let pumps = conf.pumps() || request.connection().buffered() != 0;
+    let begins = attempt.is_tunnel() && attempt.pump.get().is_none();
+    if pumps && begins && is_switched(&request) {
         attempt.pump.set(pump::start(request)?);
     }
     Ok(())
@@ -123,20 +127,28 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
 unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     // SAFETY: guaranteed by the caller.
     let Some(request) = (unsafe { Request::new(r) }) else { return };
-    let Some(tunnel) = request.find_attempt().and_then(|attempt| attempt.tunnel.get()) else {
-        return;
-    };
-    report_end(&request, &tunnel, rc);
-    if let Some(attempt) = request.attempt() {
-        attempt.pump.set(None);
+    let Some(attempt) = request.find_attempt() else { return };
+    let Some(tunnel) = attempt.tunnel.get() else { return };
+    if attempt.is_tunnel() && is_switched(&request) {
+        report_end(&request, attempt, &tunnel, rc);
+    } else {
+        attempt.note_replaced();
     }
+    attempt.pump.set(None);
     if let Some(finalize) = tunnel.finalize {
         // SAFETY: guaranteed by the caller.
         unsafe { finalize(r, rc) };
     }
 }
 
-fn report_end(request: &Request, tunnel: &Tunnel, rc: ngx_int_t) {
+/// Whether the 101 has passed all filters, so that nginx has made a tunnel of the request
+/// (`ngx_http_upstream_send_response`).
+fn is_switched(request: &Request) -> bool {
+    // SAFETY: the upstream belongs to the live request.
+    request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.header_sent() != 0)
+}
+
+fn report_end(request: &Request, attempt: &Attempt, tunnel: &Tunnel, rc: ngx_int_t) {
     let (Some(upstream), Some(location)) = (request.upstream(), Location::of(request)) else {
         return;
     };
@@ -173,7 +185,7 @@ fn report_end(request: &Request, tunnel: &Tunnel, rc: ngx_int_t) {
             limit_ms: limit as u64,
             client_silent_ms: silence(client).unwrap_or(age).min(age),
             backend_silent_ms: silence(backend).unwrap_or(age).min(age),
-            peer: upstream.peer.name.as_ref().map(|name| bytes(*name)).unwrap_or_default(),
+            peer: attempt.exchange(request).map(Exchange::peer).unwrap_or_default(),
             handler: facts::handler(upstream),
             mode: location.conf.mode(),
         };

@@ -102,7 +102,7 @@ impl Variable for Reason {
     fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
         let reason = with_diagnosis(request, |_, diagnosis| diagnosis.map(|it| it.to_string()));
         match reason.flatten() {
-            Some(reason) => request.copy(&reason),
+            Some(reason) => request.copy(reason.as_bytes()),
             None => Some(ngx_str_t::empty()),
         }
     }
@@ -114,8 +114,11 @@ fn with_diagnosis<T>(
     look: impl FnOnce(&Facts, Option<Diagnosis>) -> T,
 ) -> Option<T> {
     let request = request.main();
-    let attempt = request.attempt()?;
-    let facts = facts::gather(&request, Some(attempt)).filter(|facts| facts.status != 0)?;
+    let attempt = request.attempt();
+    if attempt.is_none() && !request.has_key() {
+        return None;
+    }
+    let facts = facts::gather(&request, attempt).filter(|facts| facts.status != 0)?;
     Some(look(&facts, diagnose(&facts)))
 }
 

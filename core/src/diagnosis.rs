@@ -17,7 +17,7 @@ use std::fmt;
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 pub use facts::{
-    Alteration, Asks, Early, EarlySigns, Exchange, Facts, Failure, Gate, Handler, Limit,
+    Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
     NamedPlace, Reached, Sent, SwitchFault, Waiting,
 };
 pub use tunnel::{End, EndSigns, TunnelEnd};

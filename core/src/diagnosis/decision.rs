@@ -13,7 +13,7 @@ use crate::http::version::HttpVersion;
 use crate::words::Mode;
 
 use super::facts::{
-    Alteration, Asks, Early, Exchange, Facts, Failure, Gate, Limit, Reached, SwitchFault,
+    Alteration, Asks, BackendFacts, Early, Facts, Failure, Gate, Limit, Reached, SwitchFault,
 };
 use super::obstacle::obstacle;
 
@@ -204,7 +204,7 @@ fn reached(facts: &Facts) -> Option<RunFinding> {
 }
 
 /// No answer, and nothing but the status tells why.
-fn unexplained(facts: &Facts, upstream: &Exchange) -> RunFinding {
+fn unexplained(facts: &Facts, upstream: &BackendFacts) -> RunFinding {
     match (upstream.status, facts.status, upstream.reached) {
         (504, ..) | (0, 504, _) => RunFinding::BackendTimeout,
         (0, status, Reached::Nothing) if status < 500 => RunFinding::NotProxied,
@@ -220,8 +220,8 @@ fn answered(facts: &Facts) -> Option<RunFinding> {
         return Some(switch(fault));
     }
     Some(match upstream.status {
-        // The 101 was right. What went wrong afterwards nginx has logged itself.
-        101 => return None,
+        // There is nothing wrong with it, but it was not what the client got.
+        101 => RunFinding::SwitchReplaced,
         400 | 403 if facts.origin_looks_foreign() => RunFinding::BackendOrigin,
         401 | 403 => RunFinding::BackendAuth,
         status if is_redirect(status) => RunFinding::BackendRedirect,

@@ -58,7 +58,8 @@ pub struct Facts<'a> {
     pub early: Option<Early>,
 
     /// What the client got: `r->err_status`, or `r->headers_out.status` if that is 0. 499 if the
-    /// client left. 101 only for a tunnel, or a relayed 101.
+    /// client left. 101 only for a tunnel, or a relayed 101; 0 if a 101 was not sent and nothing was
+    /// in its place.
     pub status: u16,
     /// `r->headers_out.location`.
     pub redirect: Option<&'a [u8]>,
@@ -69,12 +70,12 @@ pub struct Facts<'a> {
     /// The URI of a subrequest of this request that was answered with 101.
     pub subrequest_101: Option<&'a [u8]>,
     /// Set if `u` was created.
-    pub upstream: Option<Exchange<'a>>,
+    pub upstream: Option<BackendFacts<'a>>,
 }
 
 /// What happened between nginx and the backend; of several attempts the last.
 #[derive(Clone, Copy, Debug)]
-pub struct Exchange<'a> {
+pub struct BackendFacts<'a> {
     /// `u->peer.name`, or `u->state->peer`; empty if no peer was chosen.
     pub peer: &'a [u8],
     /// The name in proxy_pass: `u->resolved->host`, or `uscf->host`.
@@ -101,6 +102,8 @@ pub struct Exchange<'a> {
     pub failure: Option<Failure<'a>>,
     /// `u->headers_in.location`.
     pub redirect: Option<&'a [u8]>,
+    /// `u->headers_in.x_accel_redirect`.
+    pub accel_redirect: Option<&'a [u8]>,
     /// What is wrong with its 101.
     pub switch_fault: Option<SwitchFault<'a>>,
 }
@@ -346,7 +349,7 @@ impl Default for Facts<'_> {
     }
 }
 
-impl Default for Exchange<'_> {
+impl Default for BackendFacts<'_> {
     fn default() -> Self {
         Self {
             peer: b"",
@@ -362,6 +365,7 @@ impl Default for Exchange<'_> {
             status: 0,
             failure: None,
             redirect: None,
+            accel_redirect: None,
             switch_fault: None,
         }
     }

@@ -79,6 +79,7 @@ fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
         RunFinding::BackendNotWebsocket => backend::not_websocket(f, facts),
         RunFinding::BackendError => backend::error(f, facts),
 
+        RunFinding::SwitchReplaced => switch::replaced(f, facts),
         RunFinding::BadAccept
         | RunFinding::BadSwitch
         | RunFinding::SubprotocolMismatch
@@ -108,6 +109,12 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         (RunFinding::BackendRedirect, _) if !facts.mode.is_guarded() => {
             return "use the final URL in the client; if only http becomes https, send \
                     X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")";
+        }
+        (RunFinding::SwitchReplaced, _)
+            if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
+        {
+            return "have the backend leave that header out, or add \
+                    \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
         }
         (RunFinding::UpgradeNotForwarded, _) => {}
         _ => return usual,

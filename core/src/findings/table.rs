@@ -1105,6 +1105,13 @@ events {
     symptom: "502 in guarded locations; elsewhere nginx relays the 101 and the client hangs",
     example: "websocket_guard: backend 127.0.0.1:8080 answered 101 to a request that asked for no upgrade; correct the backend, and see that no proxy_set_header sets Upgrade to a constant [unsolicited-101]";
 
+    SwitchReplaced "switch-replaced", CONFIGURED;
+    title: "the backend's 101 did not reach the client",
+    cause: "another module of nginx answered in place of the 101 when it saw its header (header_filter_by_lua, ModSecurity in phase 3, image_filter), or the backend sent X-Accel-Redirect with it",
+    fix: "have that module leave the answers of this location alone",
+    symptom: "wscat prints \"Unexpected server response: 403\" (or another status), while the backend has an open WebSocket for a moment",
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 101, and another module of this nginx put 403 in its place in location \"/chat\" (conf/nginx.conf:31); have that module leave the answers of this location alone [switch-replaced]";
+
     /// How a tunnel was cut.
     [EndFinding: Level;]
 

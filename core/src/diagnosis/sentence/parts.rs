@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
-use crate::diagnosis::facts::{Exchange, Facts, NamedPlace};
+use crate::diagnosis::facts::{BackendFacts, Facts, NamedPlace};
 use crate::text::escape::Escaped;
 
 /// The location of a request.
@@ -25,7 +25,7 @@ pub struct Backend<'a> {
 
 impl<'a> Backend<'a> {
     pub fn of(facts: &Facts<'a>) -> Self {
-        let Exchange { peer, name, .. } = facts.upstream.unwrap_or_default();
+        let BackendFacts { peer, name, .. } = facts.upstream.unwrap_or_default();
         Self { peer, name }
     }
 }

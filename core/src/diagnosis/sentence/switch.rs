@@ -6,7 +6,7 @@ use crate::diagnosis::facts::{Facts, Sent, SwitchFault};
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
 use crate::text::escape::Escaped;
 
-use super::parts::Backend;
+use super::parts::{Backend, Where};
 
 pub fn fault(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let upstream = facts.upstream.unwrap_or_default();
@@ -59,5 +59,26 @@ pub fn fault(f: &mut Formatter, facts: &Facts) -> fmt::Result {
         Fault::ExtensionMismatch { chosen } => {
             write!(f, "{backend} chose extension \"{}\", which was not offered", Escaped(chosen))
         }
+    }
+}
+
+/// A 101 that was right, and that the client did not get.
+pub fn replaced(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let backend = Backend::of(facts);
+    let place = Where(facts.location);
+    match (facts.upstream.unwrap_or_default().accel_redirect, facts.status) {
+        (Some(uri), _) => write!(
+            f,
+            "{backend} answered 101 with X-Accel-Redirect \"{}\", of which nginx makes another request",
+            Escaped(uri)
+        ),
+        (None, 0) => write!(
+            f,
+            "{backend} answered 101, and another module of this nginx closed the connection in {place}"
+        ),
+        (None, status) => write!(
+            f,
+            "{backend} answered 101, and another module of this nginx put {status} in its place in {place}"
+        ),
     }
 }
