@@ -54,6 +54,8 @@ pub struct Attempt {
     pub auth_status: Cell<u16>,
     /// The URI of a subrequest that was answered with 101.
     pub subrequest_101: Cell<Option<&'static [u8]>>,
+    /// Whether the gate has refused it for its Sec-WebSocket-Version.
+    pub needs_version: Cell<bool>,
     /// Whether the request's diagnosis was written.
     pub reported: Cell<bool>,
     /// Set once a backend's 101 is on its way to the client.
@@ -212,6 +214,11 @@ impl Attempt {
     /// Whether the request became a tunnel, and nothing more is to be said about that.
     pub fn is_sound_tunnel(&self) -> bool {
         self.is_tunnel() && self.switch_fault().is_none() && self.subrequest_101.get().is_none()
+    }
+
+    /// Whether it is at a page that stands for an error, whose status it keeps.
+    pub fn is_at_error_page(&self) -> bool {
+        self.for_error_page.get()
     }
 
     /// Whether the request came as far as a location's preaccess phase.

@@ -6,7 +6,7 @@
 //!
 //! | in nginx | freed or changed by | so the module |
 //! |---|---|---|
-//! | links of `u->request_bufs` | `ngx_http_upstream_send_request_body` frees each one for reuse while an unbuffered body is sent | reads them in `peer.init`, before anything is sent ([`note_head`](Exchange::note_head)), or not at all |
+//! | links of `u->request_bufs` | `ngx_http_upstream_send_request_body` frees each one for reuse while an unbuffered body is sent | reads them before anything is sent, in `proxy_bind` and `peer.init` ([`note_head`](Exchange::note_head)), or not at all |
 //! | the first buffer of that chain: the bytes of the head | nobody before the request's pool goes; only its `pos` moves | keeps a slice of them |
 //! | `u->buffer` | `ngx_event_pipe` frees it with the last of the answer; a retry reuses it; the pump frees it | looks at the bytes while the answer's header is sent on ([`note_answer`](Exchange::note_answer)), later never |
 //! | `u->peer.name` | a server of a `zone` with `resolve` goes with its address, also during the request | copies it when the balancer has chosen ([`note_peer`](Exchange::note_peer)); a peer made of `u->resolved` lives in the request's pool |

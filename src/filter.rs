@@ -6,12 +6,15 @@ use ngx::core::Status;
 use ngx::ffi::{
     ngx_chain_t, ngx_http_filter_finalize_request, ngx_http_output_body_filter_pt,
     ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
-    ngx_http_top_header_filter, ngx_http_write_filter, ngx_int_t, NGX_ERROR, NGX_HTTP_BAD_GATEWAY,
-    NGX_HTTP_SWITCHING_PROTOCOLS,
+    ngx_http_top_header_filter, ngx_http_write_filter, ngx_int_t, ngx_uint_t, NGX_ERROR,
+    NGX_HTTP_BAD_GATEWAY, NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 
+use crate::nginx::AllocationFailed;
 use crate::request::{bytes, Request};
-use crate::{switch, tunnel};
+use crate::{gate, switch, tunnel};
+
+const SWITCHING_PROTOCOLS: ngx_uint_t = NGX_HTTP_SWITCHING_PROTOCOLS as ngx_uint_t;
 
 /// The next filters, as every nginx filter module keeps them: set each time a configuration is read.
 static mut NEXT_HEADER: ngx_http_output_header_filter_pt = None;
@@ -40,11 +43,10 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     unsafe {
         let request = Request::live(r);
-        let status = request.raw().headers_out.status;
-        if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize
+        let concerned = request.raw().headers_out.status == SWITCHING_PROTOCOLS
             || !request.is_main()
-            || request.may_have_attempt()
-        {
+            || request.may_have_attempt();
+        if concerned {
             if let Err(status) = look(request) {
                 return status;
             }
@@ -67,10 +69,14 @@ fn look(request: Request) -> Result<(), ngx_int_t> {
     if let Some(attempt) = request.attempt() {
         attempt.note_response(&request);
     }
-    if request.raw().headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS as usize {
-        return switch::verify(request);
+    match request.raw().headers_out.status {
+        SWITCHING_PROTOCOLS => switch::verify(request),
+        gate::UPGRADE_REQUIRED => {
+            switch::verify_hidden(request)?;
+            gate::explain(request).map_err(|AllocationFailed| Status::NGX_ERROR.into())
+        }
+        _ => switch::verify_hidden(request),
     }
-    Ok(())
 }
 
 /// All that it wants is what nginx sends of a tunnel: the flush with which one begins, and the end.
@@ -82,7 +88,7 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     unsafe {
         let request = Request::live(r);
         let status = request.raw().headers_out.status;
-        if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize && is_guarded_tunnel(&request) {
+        if status == SWITCHING_PROTOCOLS && is_guarded_tunnel(&request) {
             return write(request, chain);
         }
         pass_on(r, chain)
@@ -172,7 +178,7 @@ fn note_subrequest(request: &Request) {
     // SAFETY: the upstream belongs to the live request.
     let switches =
         request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.upgrade() != 0);
-    if status == NGX_HTTP_SWITCHING_PROTOCOLS as usize && switches {
+    if status == SWITCHING_PROTOCOLS && switches {
         attempt.subrequest_101.set(Some(bytes(r.uri)));
     }
     if request.is_auth_request() {

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use ngx::core::Status;
 use ngx::ffi::{
     ngx_hash_key_lc, ngx_http_request_t, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t,
-    NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN,
+    ngx_uint_t, NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN,
 };
 use websocket_guard_core::diagnosis::{Asks, Gate};
 use websocket_guard_core::handshake::origin::Own;
@@ -15,7 +15,7 @@ use websocket_guard_core::http::field::{Fields, Values};
 
 use crate::attempt::{Attempt, Checked};
 use crate::conf::LocationConf;
-use crate::nginx::ngx_str;
+use crate::nginx::{ngx_str, AllocationFailed};
 use crate::request::{bytes, configured, Request};
 use websocket_guard_core::words::Mode;
 
@@ -23,7 +23,7 @@ use websocket_guard_core::words::Mode;
 type Handshake<F> = handshake::Request<Values<'static, F>>;
 
 /// 426, for which nginx has no name.
-const UPGRADE_REQUIRED: ngx_int_t = 426;
+pub const UPGRADE_REQUIRED: ngx_uint_t = 426;
 
 /// The handler of the preaccess phase.
 ///
@@ -57,10 +57,15 @@ fn pass(request: Request) -> Result<(), ngx_int_t> {
 
     let handshake = request.handshake();
     let checked = check(&request, conf, &handshake);
-    let answer = if conf.mode().is_guarded() {
-        decide(request, attempt, conf, &handshake, &checked)
-    } else {
-        Ok(())
+    let answer = match conf.mode().is_guarded() {
+        true if attempt.is_at_error_page() => {
+            // Its status is that of the error, so that no 101 can come of it: only the page is wanted, and was not
+            // what the gate may have refused.
+            make_plain(request);
+            Ok(())
+        }
+        true => decide(request, attempt, conf, &handshake, &checked),
+        false => Ok(()),
     };
     attempt.note_check(checked, answer.is_err());
     answer
@@ -79,13 +84,14 @@ fn decide<F: Fields<'static>>(
     match action(conf, checked) {
         Action::Forward => forward(request, attempt, conf, &handshake.upgrade),
         Action::PlainHttp => {
-            request.lines("Upgrade").for_each(discard);
-            request.forget_upgrade();
-            request.forget_variable();
+            make_plain(request);
             Ok(())
         }
         Action::BadRequest => Err(NGX_HTTP_BAD_REQUEST as ngx_int_t),
-        Action::UpgradeRequired => Err(upgrade_required(request)),
+        Action::UpgradeRequired => {
+            attempt.needs_version.set(true);
+            Err(UPGRADE_REQUIRED as ngx_int_t)
+        }
     }
 }
 
@@ -182,6 +188,13 @@ fn forward<F: Fields<'static>>(
     Ok(())
 }
 
+/// Makes it a request that has no Upgrade header.
+fn make_plain(request: Request) {
+    request.lines("Upgrade").for_each(discard);
+    request.forget_upgrade();
+    request.forget_variable();
+}
+
 fn reduce(request: Request, allowed: ngx_str_t) {
     let mut lines = request.lines("Upgrade");
     if let Some(mut first) = lines.next() {
@@ -208,15 +221,23 @@ fn discard(mut line: NonNull<ngx_table_elt_t>) {
     }
 }
 
-/// Answers with 426 and what would be understood (RFC 6455 section 4.4, RFC 9110 section 15.5.22).
-fn upgrade_required(request: Request) -> ngx_int_t {
+/// Called with the header of a 426: if it is the gate's, what would be understood is added (RFC 6455 section 4.4,
+/// RFC 9110 section 15.5.22). Not when the gate refuses: nothing of it belongs to a response that takes the place
+/// of the 426.
+pub fn explain(request: Request) -> Result<(), AllocationFailed> {
+    let headers_out = &request.raw().headers_out;
+    // A backend's has a reason phrase, unless it stands for an error; then it may be a 101 that nginx makes a tunnel.
+    let is_of_backend = !headers_out.status_line.is_empty()
+        // SAFETY: the upstream belongs to the live request.
+        || request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.upgrade() != 0);
+    if is_of_backend || !request.attempt().is_some_and(|attempt| attempt.needs_version.get()) {
+        return Ok(());
+    }
     for (name, value) in [(c"Sec-WebSocket-Version", c"13"), (c"Upgrade", c"websocket")] {
         // SAFETY: the request is live; the new line is filled in at once.
         unsafe {
             let line = ngx_list_push(&mut (*request.as_ptr()).headers_out.headers);
-            let Some(line) = NonNull::new(line.cast::<ngx_table_elt_t>()) else {
-                return Status::NGX_ERROR.into();
-            };
+            let line = NonNull::new(line.cast::<ngx_table_elt_t>()).ok_or(AllocationFailed)?;
             line.write_bytes(0, 1);
             let line = line.as_ptr();
             (*line).hash = 1;
@@ -224,5 +245,5 @@ fn upgrade_required(request: Request) -> ngx_int_t {
             (*line).value = ngx_str(value);
         }
     }
-    UPGRADE_REQUIRED
+    Ok(())
 }

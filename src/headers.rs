@@ -4,13 +4,26 @@
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-use ngx::ffi::{ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_keyval_t};
+use ngx::ffi::{ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_keyval_t, ngx_str_t};
 
-use crate::nginx::{array_of, compile, elements, keyval, AllocationFailed};
+use crate::nginx::{array_of, compile, elements, keyval, ngx_str, AllocationFailed};
+use crate::proxies::MODULES;
 
 /// The two values that the guard decides on for each request.
 const UPGRADE: ngx_keyval_t = keyval(c"Upgrade", c"$websocket_guard_upgrade");
 const CONNECTION: ngx_keyval_t = keyval(c"Connection", c"$websocket_guard_connection");
+
+/// What stands in the place of a location's own Upgrade that is made of variables: the same as far as it is
+/// allowed, for each proxy module. The operator's text is kept in
+/// [`Recipe::upgrade`](crate::recipe::Recipe::upgrade).
+pub const CHECKED_UPGRADE: [ngx_str_t; MODULES] = [
+    ngx_str(c"$websocket_guard_internal_proxy_upgrade"),
+    ngx_str(c"$websocket_guard_internal_uwsgi_upgrade"),
+    ngx_str(c"$websocket_guard_internal_scgi_upgrade"),
+];
+
+/// The operator's value of Upgrade, compiled.
+pub type OwnUpgrade = NonNull<ngx_http_complex_value_t>;
 
 /// What `websocket_guard_forwarded` adds.
 const FORWARDED: [ngx_keyval_t; 4] = [
@@ -95,13 +108,27 @@ impl HeaderList {
         Ok(list)
     }
 
-    /// The list for the guarded location that this list stands in: what it says itself, stays.
+    /// The list for the guarded location that this list stands in: what it says itself, stays. And the value of
+    /// Upgrade that is to be checked for each request, if there is one: `variable` takes its place.
     pub fn guarded_own(
         &self,
-        cf: &ngx_conf_t,
+        cf: &mut ngx_conf_t,
         forwarded: bool,
-    ) -> Result<NonNull<ngx_array_t>, AllocationFailed> {
-        complete(cf, self.entries().to_vec(), forwarded)
+        variable: ngx_str_t,
+    ) -> Result<(NonNull<ngx_array_t>, Option<OwnUpgrade>), AllocationFailed> {
+        let is_checked =
+            |entry: &ngx_keyval_t| same_header(entry, &UPGRADE) && may_be_the_clients(entry.value);
+        let mut own = None;
+        let mut entries = Vec::with_capacity(self.entries().len());
+        for entry in self.entries() {
+            if !is_checked(entry) {
+                entries.push(*entry);
+            } else if own.is_none() {
+                own = Some(compile(cf, entry.value)?);
+                entries.push(ngx_keyval_t { value: variable, ..*entry });
+            }
+        }
+        Ok((complete(cf, entries, forwarded)?, own))
     }
 }
 
@@ -118,6 +145,25 @@ fn complete(
         }
     }
     array_of(cf, entries.into_iter())
+}
+
+/// Whether a value of Upgrade can hold what the client sent and the gate did not let pass. A constant is the
+/// operator's; `$http_upgrade` is reduced by the gate to what is allowed.
+pub fn may_be_the_clients(value: ngx_str_t) -> bool {
+    const KNOWN: [&[u8]; 4] = [
+        b"$http_upgrade",
+        b"${http_upgrade}",
+        b"$websocket_guard_upgrade",
+        b"${websocket_guard_upgrade}",
+    ];
+    let value = value.as_bytes();
+    value.contains(&b'$') && !KNOWN.contains(&value)
+}
+
+/// The values of Upgrade in a list that are the operator's own.
+pub fn constant_upgrades(entries: &[ngx_keyval_t]) -> impl Iterator<Item = &[u8]> {
+    let upgrades = entries.iter().filter(|entry| same_header(entry, &UPGRADE));
+    upgrades.map(|entry| entry.value.as_bytes()).filter(|value| !value.contains(&b'$'))
 }
 
 fn same_header(a: &ngx_keyval_t, b: &ngx_keyval_t) -> bool {

@@ -1,34 +1,28 @@
 //! Writes diagnoses to the error log, and keeps a client from flooding it.
 //!
-//! In each worker a finding of a location is written at most [`LINES`] times within [`WINDOW`]; the
-//! others are counted, and the sum is written when the window ends.
+//! In each worker a [`Flood`] decides, for a [`WINDOW`] of time, which lines are written. The others are
+//! counted, and the sums are written when the window ends.
 
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 use core::mem::zeroed;
 use core::ptr;
-use std::collections::BTreeMap;
 
 use ngx::ffi::{
     ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_http_request_t, ngx_int_t,
     ngx_log_error_core, ngx_log_t, ngx_msec_t, ngx_uint_t,
 };
+use websocket_guard_core::diagnosis::flood::{Flood, Sum};
 use websocket_guard_core::diagnosis::{diagnose, Diagnosis};
 use websocket_guard_core::findings::Finding;
 
 use crate::conf::{nginx_level, LocationConf, LogLevel};
 use crate::facts;
 use crate::request::{Location, Request};
-
-/// How many lines of one finding in one location are written in a window.
-const LINES: u32 = 10;
+use crate::text::Filler;
 
 /// How long a window is, in milliseconds.
 const WINDOW: ngx_msec_t = 10_000;
-
-/// How many findings and locations are told apart in a window. What comes after is written: nobody
-/// can make nginx have more locations.
-const MAX_KEYS: usize = 4096;
 
 /// The handler of the log phase.
 ///
@@ -97,47 +91,26 @@ fn level(conf: &LocationConf, diagnosis: &Diagnosis) -> Option<u32> {
 /// # Safety
 /// `log` must be live.
 unsafe fn write_line(log: *mut ngx_log_t, level: u32, line: fmt::Arguments) {
-    let mut buffer = LineBuffer { bytes: [0; Diagnosis::LINE_MAX], length: 0 };
+    let mut buffer = [0; Diagnosis::LINE_MAX];
+    let mut filler = Filler::new(&mut buffer);
     // A longer line is cut, and nothing else can fail.
-    let _ = buffer.write_fmt(line);
+    let _ = filler.write_fmt(line);
+    let length = filler.length();
     // SAFETY: the format reads a length and that many bytes.
     unsafe {
-        ngx_log_error_core(
-            level as ngx_uint_t,
-            log,
-            0,
-            c"%*s".as_ptr(),
-            buffer.length,
-            buffer.bytes.as_ptr(),
-        );
+        ngx_log_error_core(level as ngx_uint_t, log, 0, c"%*s".as_ptr(), length, buffer.as_ptr());
     }
 }
 
-struct LineBuffer {
-    bytes: [u8; Diagnosis::LINE_MAX],
-    length: usize,
-}
-
-impl Write for LineBuffer {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.length..).unwrap_or_default();
-        for (place, byte) in room.iter_mut().zip(text.bytes()) {
-            *place = byte;
-            self.length += 1;
-        }
-        Ok(())
-    }
-}
-
-/// What was written and counted in the current window of this worker.
+/// The current window of this worker. All of it is static: it takes no memory when there is none.
 struct Window {
-    counts: BTreeMap<(usize, u32), Count>,
-    timer: Option<Box<Timer>>,
+    flood: Flood<Subject>,
+    timer: Timer,
 }
 
-struct Count {
-    written: u32,
-    suppressed: u32,
+/// What a sum is about.
+#[derive(Clone, Copy)]
+struct Subject {
     finding: Finding,
     level: u32,
     location: Location,
@@ -156,82 +129,77 @@ struct OneThread<T>(UnsafeCell<T>);
 // SAFETY: see above.
 unsafe impl<T> Sync for OneThread<T> {}
 
-static STATE: OneThread<Window> =
-    OneThread(UnsafeCell::new(Window { counts: BTreeMap::new(), timer: None }));
+static WINDOW_OF_WORKER: OneThread<Window> = OneThread(UnsafeCell::new(Window {
+    flood: Flood::new(),
+    // SAFETY: an event and a connection of zeroes are valid.
+    timer: unsafe { zeroed() },
+}));
 
 /// Whether another line of this finding may be written; if not, it is counted.
 fn admit(finding: Finding, level: u32, location: Location) -> bool {
     // SAFETY: one thread, and nothing called here comes back.
-    let window = unsafe { &mut *STATE.0.get() };
-    if window.counts.is_empty() {
-        window.start();
-    }
-    let key = (ptr::from_ref(location.conf) as usize, finding as u32);
-    if window.counts.len() >= MAX_KEYS && !window.counts.contains_key(&key) {
-        return true;
-    }
-    let count = window.counts.entry(key).or_insert(Count {
-        written: 0,
-        suppressed: 0,
-        finding,
-        level,
-        location,
-    });
-    let admitted = count.written < LINES;
-    let counter = if admitted { &mut count.written } else { &mut count.suppressed };
-    *counter = counter.saturating_add(1);
-    admitted
+    let window = unsafe { &mut *WINDOW_OF_WORKER.0.get() };
+    window.start();
+    // No address has more than 57 bits.
+    let key = (ptr::from_ref(location.conf) as u64) << 7 | finding as u64;
+    window.flood.admit(key, level, Subject { finding, level, location })
 }
 
 /// Ends the window of this worker, and writes the sums.
 pub fn flush() {
     // SAFETY: as in `admit`.
-    let window = unsafe { &mut *STATE.0.get() };
+    let window = unsafe { &mut *WINDOW_OF_WORKER.0.get() };
     window.stop();
-    for count in core::mem::take(&mut window.counts).into_values() {
-        if count.suppressed > 0 {
-            // SAFETY: the location's error log lives as long as its configuration.
-            unsafe {
-                let log = count.location.core.error_log;
-                if (*log).log_level >= count.level as usize {
-                    write_line(
-                        log,
-                        count.level,
-                        format_args!(
-                            "websocket_guard: {} more in the last {}s: {} [{}]",
-                            count.suppressed,
-                            WINDOW / 1000,
-                            facts::place(count.location),
-                            count.finding.slug()
-                        ),
-                    );
-                }
+    window.flood.end(|sum| {
+        let Sum { events, subject: Subject { finding, level, location }, of_others } = sum;
+        let seconds = WINDOW / 1000;
+        // SAFETY: the location's error log lives as long as its configuration.
+        unsafe {
+            let log = location.core.error_log;
+            if (*log).log_level < level as usize {
+                return;
             }
+            if of_others {
+                let line = format_args!(
+                    "websocket_guard: {events} more in the last {seconds}s: other findings and locations"
+                );
+                return write_line(log, level, line);
+            }
+            let place = facts::place(location);
+            let line = format_args!(
+                "websocket_guard: {events} more in the last {seconds}s: {place} [{}]",
+                finding.slug()
+            );
+            write_line(log, level, line);
         }
-    }
+    });
 }
 
+const _: () = assert!(Finding::ALL.len() <= 128);
+
 impl Window {
+    /// The window begins with the first event.
     fn start(&mut self) {
-        // SAFETY: an event and a connection of zeroes are valid.
-        let timer = self.timer.get_or_insert_with(|| unsafe { Box::new(zeroed()) });
-        timer.connection.fd = -1;
-        timer.event.handler = Some(expired);
-        timer.event.data = ptr::addr_of_mut!(timer.connection).cast();
+        let Timer { event, connection } = &mut self.timer;
+        if event.timer_set() != 0 {
+            return;
+        }
+        connection.fd = -1;
+        event.handler = Some(expired);
+        event.data = ptr::from_mut(connection).cast();
         // SAFETY: the cycle's log is live.
-        timer.event.log = unsafe { (*ngx::ffi::ngx_cycle).log };
+        event.log = unsafe { (*ngx::ffi::ngx_cycle).log };
         // Without this a worker that shuts down would wait for the event.
-        timer.event.set_cancelable(1);
+        event.set_cancelable(1);
         // SAFETY: the event stays where it is.
-        unsafe { ngx_add_timer(&mut timer.event, WINDOW) };
+        unsafe { ngx_add_timer(event, WINDOW) };
     }
 
     fn stop(&mut self) {
-        if let Some(timer) = &mut self.timer {
-            if timer.event.timer_set() != 0 {
-                // SAFETY: the event is in the tree of timers.
-                unsafe { ngx_del_timer(&mut timer.event) };
-            }
+        let event = &mut self.timer.event;
+        if event.timer_set() != 0 {
+            // SAFETY: the event is in the tree of timers.
+            unsafe { ngx_del_timer(event) };
         }
     }
 }

@@ -16,7 +16,8 @@ use websocket_guard_core::handshake::upgrade::Protocols;
 use crate::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
 use crate::nginx::{place, push_front, AllocationFailed};
 use crate::{
-    attempt, audit, filter, gate, journal, peer, proxies, recipe, tunnel, upstreams, variables,
+    attempt, audit, filter, gate, journal, outbound, peer, proxies, recipe, tunnel, upstreams,
+    variables,
 };
 
 /// The context of the module that stands before the proxy module.
@@ -152,7 +153,10 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
     let levels = mem::take(&mut main.levels);
     for level in &levels {
         // SAFETY: all modules are merged.
-        unsafe { tunnel::prepare(cf, main, *level)? };
+        unsafe {
+            outbound::prepare(cf, main, *level)?;
+            tunnel::prepare(cf, main, *level)?;
+        }
         // SAFETY: the configuration is live.
         main.guards |= unsafe { level.conf.as_ref() }.mode().is_guarded();
     }

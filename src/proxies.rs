@@ -14,7 +14,8 @@ use ngx::ffi::{
     ngx_array_t, ngx_command_t, ngx_conf_set_enum_slot, ngx_conf_set_flag_slot,
     ngx_conf_set_keyval_slot, ngx_conf_set_msec_slot, ngx_conf_t, ngx_flag_t,
     ngx_http_core_loc_conf_t, ngx_http_handler_pt, ngx_http_set_predicate_slot,
-    ngx_http_upstream_conf_t, ngx_module_t, ngx_msec_t, ngx_uint_t, NGX_LOG_WARN,
+    ngx_http_upstream_bind_set_slot, ngx_http_upstream_conf_t, ngx_http_upstream_local_t,
+    ngx_http_upstream_param_set_slot, ngx_module_t, ngx_msec_t, ngx_uint_t, NGX_LOG_WARN,
 };
 use ngx::http::{HttpModule, NgxHttpCoreModule};
 use ngx::ngx_conf_log_error;
@@ -61,6 +62,12 @@ impl Value for *mut ngx_array_t {
     }
 }
 
+impl Value for *mut ngx_http_upstream_local_t {
+    fn is_set(self) -> bool {
+        !is_unset(self)
+    }
+}
+
 impl<T: Value> Field<T> {
     /// # Safety
     /// `conf` must be a location configuration of the module that this field was found in.
@@ -94,6 +101,10 @@ pub struct ProxyModule {
     pub http_version: Option<Field<ngx_uint_t>>,
     /// The `proxy_set_header` list, an array of `ngx_keyval_t`.
     pub headers_source: Option<Field<*mut ngx_array_t>>,
+    /// The `uwsgi_param` or `scgi_param` list, an array of `ngx_http_upstream_param_t`.
+    pub params_source: Option<Field<*mut ngx_array_t>>,
+    /// `proxy_bind`
+    pub bind: Option<Field<*mut ngx_http_upstream_local_t>>,
 }
 
 /// How many modules can pass an upgrade on.
@@ -131,6 +142,20 @@ impl ProxyModule {
         match (self.handler, handler) {
             (Some(own), Some(handler)) => own as usize == handler as usize,
             _ => false,
+        }
+    }
+
+    /// Whether this module serves a location, or a block in the location `around`, once all is merged.
+    ///
+    /// # Safety
+    /// As for [`ProxyModule::handles`].
+    pub unsafe fn serves(&self, loc_conf: *mut *mut c_void, around: *mut *mut c_void) -> bool {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            // A block without a handler of its own has that of the location around it.
+            self.handles(loc_conf)
+                || self.handles(around)
+                || !(*self.upstream_conf(self.location_conf(loc_conf))).upstream.is_null()
         }
     }
 
@@ -236,6 +261,18 @@ impl Layout<'_> {
             headers_source: is_proxy
                 .then(|| self.field("set_header", ngx_conf_set_keyval_slot))
                 .flatten(),
+            params_source: (!is_proxy)
+                .then(|| self.field("param", ngx_http_upstream_param_set_slot))
+                .flatten(),
+            bind: match is_proxy {
+                true => self.upstream_field(
+                    upstream,
+                    "bind",
+                    ngx_http_upstream_bind_set_slot,
+                    offset_of!(ngx_http_upstream_conf_t, local),
+                ),
+                false => None,
+            },
         })
     }
 

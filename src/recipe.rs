@@ -11,15 +11,16 @@ use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
     nginx_version, ngx_array_t, ngx_conf_t, ngx_flag_t, ngx_http_complex_value_t,
-    ngx_http_conf_ctx_t, ngx_msec_t, ngx_uint_t,
+    ngx_http_conf_ctx_t, ngx_msec_t, ngx_str_t, ngx_uint_t,
 };
 
 use ngx::http::{HttpModuleLocationConf, HttpModuleServerConf, NgxHttpCoreModule};
 
 use crate::cache_condition::ConditionList;
 use crate::conf::{Guard, Level, LocationConf, MainConf, MergedLevel};
-use crate::headers::HeaderList;
+use crate::headers::{HeaderList, OwnUpgrade, CHECKED_UPGRADE};
 use crate::nginx::{place, AllocationFailed};
+use crate::params::ParamList;
 use crate::proxies::{Field, ProxyModule, Value, MODULES};
 use crate::tunnel::{TunnelConf, TunnelTimeouts};
 use websocket_guard_core::words::Mode;
@@ -61,6 +62,18 @@ pub struct Recipe {
     pub tunnel_conf: Option<NonNull<TunnelConf>>,
     /// The value of Connection that the location inherited, for requests that are no upgrades.
     pub connection: Option<NonNull<ngx_http_complex_value_t>>,
+    /// The location's own value of Upgrade, if it is sent only as far as it is allowed; for each proxy module.
+    pub upgrade: [Option<OwnUpgrade>; MODULES],
+}
+
+impl Recipe {
+    /// A value of the location's headers as the operator wrote it.
+    pub fn own_text(&self, value: ngx_str_t) -> ngx_str_t {
+        let own =
+            CHECKED_UPGRADE.iter().zip(self.upgrade).find(|(text, _)| text.data == value.data);
+        // SAFETY: compiled values live as long as the configuration, and keep their text.
+        own.and_then(|(_, own)| own).map_or(value, |own| unsafe { own.as_ref() }.value)
+    }
 }
 
 /// The settings of the proxy modules that a location would have had without the guard. A level that
@@ -76,6 +89,7 @@ struct Settings {
     buffering: Option<ngx_flag_t>,
     http_version: Option<ngx_uint_t>,
     headers: Option<NonNull<HeaderList>>,
+    params: Option<NonNull<ParamList>>,
     cache_bypass: Option<NonNull<ConditionList>>,
     no_cache: Option<NonNull<ConditionList>>,
 }
@@ -184,8 +198,8 @@ unsafe fn fill_in(
     }
 
     for (index, module) in main.proxies.iter().enumerate() {
-        let (Some(module), Some(own), Some(inherited)) =
-            (module, own.get(index), inherited.get(index))
+        let (Some(module), Some(own), Some(inherited), Some(checked_upgrade)) =
+            (module, own.get(index), inherited.get(index), CHECKED_UPGRADE.get(index))
         else {
             continue;
         };
@@ -194,6 +208,7 @@ unsafe fn fill_in(
             *timeouts = limits.tunnel;
         }
 
+        let mut own_upgrade = None;
         let realtime = mode == Mode::On;
         let upgrades = mode.is_guarded();
         let plain = own.or(inherited);
@@ -242,7 +257,9 @@ unsafe fn fill_in(
             // SAFETY: as above.
             let list = unsafe { plain.headers.unwrap_or(NonNull::from(&main.no_headers)).as_ref() };
             if upgrades && own.headers.is_some() {
-                fill.array(module.headers_source, list.guarded_own(cf, conf.forwarded())?.as_ptr());
+                let (list, upgrade) = list.guarded_own(cf, conf.forwarded(), *checked_upgrade)?;
+                fill.array(module.headers_source, list.as_ptr());
+                own_upgrade = upgrade;
             } else if upgrades {
                 fill.array(
                     module.headers_source,
@@ -252,6 +269,20 @@ unsafe fn fill_in(
             } else if own.headers.is_none() && fill.undo {
                 fill.array(module.headers_source, list.plain(cf)?.as_ptr());
             }
+        }
+        if let Some(list) = plain.params {
+            // SAFETY: as above.
+            let list = unsafe { list.as_ref() };
+            if upgrades {
+                let (list, upgrade) = list.guarded(cf, *checked_upgrade)?;
+                fill.array(module.params_source, list.as_ptr());
+                own_upgrade = upgrade;
+            } else if own.params.is_none() && fill.undo {
+                fill.array(module.params_source, list.plain().as_ptr());
+            }
+        }
+        if let Some(upgrade) = conf.recipe.upgrade.get_mut(index) {
+            *upgrade = own_upgrade;
         }
     }
     Ok(())
@@ -340,6 +371,7 @@ impl Settings {
         // SAFETY: guaranteed by the caller.
         unsafe {
             let headers = own(module.headers_source, conf);
+            let params = own(module.params_source, conf).and_then(NonNull::new);
             let cache_bypass = own(module.cache_bypass, conf);
             let no_cache = own(module.no_cache, conf);
             Ok(Self {
@@ -348,6 +380,7 @@ impl Settings {
                 buffering: own(module.buffering, conf),
                 http_version: own(module.http_version, conf),
                 headers: headers.map(|list| place(cf, HeaderList::new(list))).transpose()?,
+                params: params.map(|list| place(cf, ParamList::new(list))).transpose()?,
                 cache_bypass: cache_bypass
                     .map(|list| place(cf, ConditionList::new(list)))
                     .transpose()?,
@@ -362,6 +395,7 @@ impl Settings {
             && self.buffering.is_none()
             && self.http_version.is_none()
             && self.headers.is_none()
+            && self.params.is_none()
             && self.cache_bypass.is_none()
             && self.no_cache.is_none()
     }
@@ -374,6 +408,7 @@ impl Settings {
             buffering: self.buffering.or(above.buffering),
             http_version: self.http_version.or(above.http_version),
             headers: self.headers.or(above.headers),
+            params: self.params.or(above.params),
             cache_bypass: self.cache_bypass.or(above.cache_bypass),
             no_cache: self.no_cache.or(above.no_cache),
         }

@@ -1,14 +1,15 @@
 //! What the module asks of a request.
 
 use core::ffi::CStr;
+use core::fmt::Display;
 use core::mem::needs_drop;
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi::{
     ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
-    ngx_http_request_t, ngx_http_upstream_t, ngx_http_variable_value_t, ngx_list_t, ngx_palloc,
-    ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_http_variable_value_t, ngx_list_part_t,
+    ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
 };
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
@@ -21,6 +22,7 @@ use websocket_guard_core::http::version::HttpVersion;
 
 use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
 use crate::nginx::{ngx_str, speaks_tls, HeaderLines};
+use crate::text;
 
 /// Made by build.rs from `request_bits.h`.
 mod bits {
@@ -132,9 +134,23 @@ impl Request {
         self.upstream().is_some_and(|upstream| !unsafe { upstream.as_ref() }.cleanup.is_null())
     }
 
-    /// Whether there is a Sec-WebSocket-Key, which nothing but a handshake has.
+    /// Whether there is a Sec-WebSocket-Key, which nothing but a handshake has. It is asked of every
+    /// request: the hash that nginx keeps with a name is enough to pass over all other lines.
+    #[inline]
     pub fn has_key(&self) -> bool {
-        self.values("Sec-WebSocket-Key").next().is_some()
+        const HASH: ngx_uint_t = hash(b"sec-websocket-key");
+        let mut part: *const ngx_list_part_t = &self.raw().headers_in.headers.part;
+        // SAFETY: the parts of the request's list are linked, end with null, and hold header lines.
+        while let Some(lines) = unsafe { part.as_ref() } {
+            // SAFETY: as above; a part holds `nelts` of them.
+            let found = (0..lines.nelts)
+                .any(|n| unsafe { (*lines.elts.cast::<ngx_table_elt_t>().add(n)).hash } == HASH);
+            if found {
+                return self.values("Sec-WebSocket-Key").next().is_some();
+            }
+            part = lines.next;
+        }
+        false
     }
 
     /// Whether the header of the response has come through the filters (`ngx_http_header_filter`).
@@ -255,7 +271,7 @@ impl Request {
     pub fn allowed<'p>(&self, protocols: &Selection<'p, impl Lines<'static>>) -> Option<ngx_str_t> {
         match protocols.only() {
             Some(only) => Some(configured(only)),
-            None => self.copy(protocols.to_string().as_bytes()),
+            None => self.print(protocols),
         }
     }
 
@@ -297,6 +313,12 @@ impl Request {
             let found = value.valid() != 0 && value.not_found() == 0 && value.len() > 0;
             found.then(|| slice::from_raw_parts(value.data, value.len() as usize))
         }
+    }
+
+    /// Prints a value into the request's pool; `None` if memory runs out.
+    pub fn print(&self, value: &impl Display) -> Option<ngx_str_t> {
+        // SAFETY: the pool lives as long as the request.
+        unsafe { text::print(self.raw().pool, value) }
     }
 
     /// Copies `text` into the request's pool; `None` if memory runs out.
@@ -356,6 +378,16 @@ impl Request {
             }
         }
     }
+}
+
+/// The hash of a name in lower case (`ngx_hash`).
+const fn hash(name: &[u8]) -> ngx_uint_t {
+    let (mut hash, mut rest): (ngx_uint_t, &[u8]) = (0, name);
+    while let [byte, others @ ..] = rest {
+        hash = hash.wrapping_mul(31).wrapping_add(*byte as ngx_uint_t);
+        rest = others;
+    }
+    hash
 }
 
 /// Gives a variable its value for this time only.

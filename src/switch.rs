@@ -1,6 +1,9 @@
 //! The backend's 101 (RFC 6455 section 4.1): verified before a byte is tunnelled.
 
-use ngx::ffi::{ngx_http_clean_header, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_BAD_GATEWAY};
+use ngx::ffi::{
+    ngx_http_clean_header, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_BAD_GATEWAY,
+    NGX_HTTP_SWITCHING_PROTOCOLS,
+};
 use websocket_guard_core::diagnosis::SwitchFault;
 use websocket_guard_core::handshake::switch::{Offer, Switch};
 use websocket_guard_core::http::field::{self, Fields};
@@ -40,9 +43,7 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
         Some(SwitchFault::Wrong(fault)) => fault.is_fatal(),
     };
     if fatal && guarded {
-        // SAFETY: nothing of the response was sent yet.
-        unsafe { ngx_http_clean_header(request.as_ptr()) };
-        return Err(NGX_HTTP_BAD_GATEWAY as ngx_int_t);
+        return Err(refuse(request));
     }
     if upstream.upgrade() != 0 {
         tunnel::begin(request, conf);
@@ -52,6 +53,28 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
         }
     }
     Ok(())
+}
+
+/// Called with a header that has the status of an error: it may hide that of a backend that was not asked to switch
+/// protocols, since a guarded location forwards no upgrade for such a page.
+pub fn verify_hidden(request: Request) -> Result<(), ngx_int_t> {
+    let (Some(upstream), Some(conf)) = (request.upstream(), request.location()) else {
+        return Ok(());
+    };
+    // SAFETY: the upstream belongs to the live request.
+    let upstream = unsafe { upstream.as_ref() };
+    let is_101 = upstream.headers_in.status_n == NGX_HTTP_SWITCHING_PROTOCOLS as usize;
+    // Without a cleanup it is finalized, and the response is another one.
+    if is_101 && !upstream.cleanup.is_null() && conf.mode().is_guarded() {
+        return Err(refuse(request));
+    }
+    Ok(())
+}
+
+fn refuse(request: Request) -> ngx_int_t {
+    // SAFETY: nothing of the response was sent yet.
+    unsafe { ngx_http_clean_header(request.as_ptr()) };
+    NGX_HTTP_BAD_GATEWAY as ngx_int_t
 }
 
 fn fault(

@@ -61,9 +61,7 @@ pub unsafe fn prepare(
         // SAFETY: the configurations are complete.
         let (merged, proxied) = unsafe {
             let around = conf.recipe.loc_conf.map_or(location.loc_conf, NonNull::as_ptr);
-            // A block without a handler of its own has that of the location around it.
-            let handles = module.handles(location.loc_conf) || module.handles(around);
-            (&*request, handles || !(*request).upstream.is_null())
+            (&*request, module.serves(location.loc_conf, around))
         };
         let same = merged.read_timeout == timeouts.read && merged.send_timeout == timeouts.send;
         if let (Some(request), true, false) = (NonNull::new(request), proxied, same) {

@@ -1,6 +1,7 @@
 //! The variables that the module offers.
 
 use core::ffi::CStr;
+use core::iter;
 
 use ngx::core::Status;
 use ngx::ffi::{
@@ -15,18 +16,21 @@ use websocket_guard_core::http::token::contains_token;
 use crate::conf::LocationConf;
 use crate::facts;
 use crate::nginx::{elements, evaluate, ngx_str, AllocationFailed};
-use crate::request::{set_variable, Request};
+use crate::request::{bytes, set_variable, Request};
 use crate::upstreams;
 use websocket_guard_core::words::Mode;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
 /// never an upgrade.
-const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 5] = [
+const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 8] = [
     (c"websocket_guard", Some(get::<Outcome>)),
     (c"websocket_guard_reason", Some(get::<Reason>)),
     (c"websocket_guard_upgrade", Some(get::<Upgrade>)),
     (c"websocket_guard_connection", Some(get::<Connection>)),
     (c"websocket_guard_host", Some(get::<Host>)),
+    (c"websocket_guard_internal_proxy_upgrade", Some(get::<OwnUpgrade<0>>)),
+    (c"websocket_guard_internal_uwsgi_upgrade", Some(get::<OwnUpgrade<1>>)),
+    (c"websocket_guard_internal_scgi_upgrade", Some(get::<OwnUpgrade<2>>)),
 ];
 
 /// Makes the variables known; called before `http {}` is read.
@@ -100,11 +104,11 @@ struct Reason;
 
 impl Variable for Reason {
     fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
-        let reason = with_diagnosis(request, |_, diagnosis| diagnosis.map(|it| it.to_string()));
-        match reason.flatten() {
-            Some(reason) => request.copy(reason.as_bytes()),
+        let reason = with_diagnosis(request, |_, diagnosis| match diagnosis {
+            Some(diagnosis) => request.print(&diagnosis),
             None => Some(ngx_str_t::empty()),
-        }
+        });
+        reason.unwrap_or(Some(ngx_str_t::empty()))
     }
 }
 
@@ -128,6 +132,29 @@ struct Upgrade;
 impl Variable for Upgrade {
     fn value(request: &Request, conf: &LocationConf) -> Option<ngx_str_t> {
         request.upgrade(conf)
+    }
+}
+
+/// What a location's own setting says of Upgrade, with variables, for one of the proxy modules: the allowed
+/// protocols of it, and none in a request that the gate did not let pass as an upgrade. The variables may hold
+/// what the client sent, from before the gate or in another place than the Upgrade header.
+struct OwnUpgrade<const MODULE: usize>;
+
+impl<const MODULE: usize> Variable for OwnUpgrade<MODULE> {
+    fn value(request: &Request, conf: &LocationConf) -> Option<ngx_str_t> {
+        let own = conf.recipe.upgrade.get(MODULE).copied().flatten();
+        let (Some(own), Some(protocols), false) =
+            (own, conf.protocols(), request.upgrade(conf)?.is_empty())
+        else {
+            return Some(ngx_str_t::empty());
+        };
+        // SAFETY: the value was compiled for this configuration, the request is live.
+        let value = unsafe { evaluate(request.as_ptr(), own)? };
+        let line = iter::once(bytes(value));
+        if protocols.allow(line.clone()) {
+            return Some(value);
+        }
+        request.allowed(&protocols.select(line))
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod decision;
 mod facts;
+pub mod flood;
 mod obstacle;
 mod sentence;
 #[cfg(test)]

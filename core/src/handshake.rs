@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod origin;
+mod regex;
 mod request;
 pub mod switch;
 pub mod upgrade;

@@ -47,6 +47,9 @@ fn plain(facts: &Facts) -> Option<RunFinding> {
 }
 
 fn other_protocol(facts: &Facts) -> Option<RunFinding> {
+    if let Gate::Injected { .. } = facts.gate {
+        return gate(facts);
+    }
     if facts.switch_fault().is_some() {
         return Some(RunFinding::Unsolicited101);
     }
@@ -105,6 +108,7 @@ fn gate(facts: &Facts) -> Option<RunFinding> {
         Gate::Passed => None,
         // Where nothing is guarded it was let through, so something else is the cause.
         Gate::OriginDenied { .. } => facts.mode.is_guarded().then_some(RunFinding::OriginDenied),
+        Gate::Injected { .. } => Some(RunFinding::UpgradeInjected),
         Gate::Violated(violation) => Some(match violation {
             Violation::Http2Upgrade => RunFinding::Http2Upgrade,
             Violation::Method => RunFinding::HandshakeMethod,

@@ -167,6 +167,11 @@ pub enum Gate<'a> {
         /// What is allowed: `OriginPolicy::words`.
         allowed: &'a str,
     },
+    /// The request to the backend had an Upgrade line that did not come from the checks.
+    Injected {
+        /// Its value.
+        upgrade: &'a [u8],
+    },
 }
 
 /// A refusal before the phases ran.

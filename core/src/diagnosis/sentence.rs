@@ -43,6 +43,7 @@ fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
         RunFinding::HandshakeKey => client::handshake_key(f, facts),
         RunFinding::HandshakeVersion => client::handshake_version(f, facts),
         RunFinding::OriginDenied => client::origin_denied(f, facts),
+        RunFinding::UpgradeInjected => location::upgrade_injected(f, facts),
         RunFinding::Http2Upgrade => client::http2_upgrade(f, facts),
         RunFinding::TlsMismatch => f.write_str("a plain HTTP request was sent to a TLS port"),
         RunFinding::ClientCertificate => client::certificate(f, facts),

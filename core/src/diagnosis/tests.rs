@@ -173,6 +173,11 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
             ],
         ),
         (
+            RunFinding::UpgradeInjected,
+            Facts { mode: Mode::On, gate: Gate::Injected { upgrade: b"h2c" }, ..by_nginx(500) },
+            vec![Facts { mode: Mode::On, ..by_nginx(500) }],
+        ),
+        (
             RunFinding::Http2Upgrade,
             Facts { mode: Mode::On, http_version: HttpVersion::Http2, ..by_nginx(400) },
             vec![
@@ -1014,6 +1019,7 @@ impl<'a> Any<'a> {
             Gate::Violated(Violation::Key(fault)),
             Gate::Violated(Violation::Version(fault)),
             Gate::OriginDenied { denied, allowed: ALLOWED },
+            Gate::Injected { upgrade: value },
         ])
     }
 

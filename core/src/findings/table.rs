@@ -852,6 +852,13 @@ events {
     symptom: "wscat prints \"Unexpected server response: 403\"",
     example: "websocket_guard: upgrade failed: origin \"https://evil.example\" is not allowed, allowed: \"https://app.example.com\"; add it to websocket_guard_origin if the page is yours [origin-denied]";
 
+    UpgradeInjected "upgrade-injected", CONFIGURED;
+    title: "a variable wrote an Upgrade line into the request to the backend",
+    cause: "variables such as $uri and captured groups can hold ends of lines, so that a client writes header lines of its own where proxy_set_header or proxy_pass uses them; an Upgrade line is the classic way past a proxy's rules",
+    fix: "use $request_uri in proxy_set_header and proxy_pass there, or a regular expression without line ends, such as \"[^\\r\\n]*\"",
+    symptom: "500 in guarded locations, and nothing is sent to the backend",
+    example: "websocket_guard: upgrade failed: the request to the backend had a line \"Upgrade: h2c\", which location \"/chat\" (conf/nginx.conf:31) does not allow; use $request_uri in proxy_set_header and proxy_pass there, or a regular expression without line ends, such as \"[^\\r\\n]*\" [upgrade-injected]";
+
     Http2Upgrade "http2-upgrade", CONFIGURED;
     title: "an HTTP/2 or HTTP/3 request carries an Upgrade header",
     cause: "HTTP/2 and HTTP/3 forbid the Upgrade header; browsers know that and open a separate HTTP/1.1 connection for a WebSocket",

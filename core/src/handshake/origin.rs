@@ -3,11 +3,12 @@
 use std::net::Ipv6Addr;
 use std::str;
 
-use regex::bytes::{Regex, RegexBuilder};
 use thiserror::Error;
 
 use crate::http::token::{only_line, Lines};
 use crate::text::escape::Escaped;
+
+use super::regex::{Regex, RegexError};
 
 /// The words of `websocket_guard_origin`.
 #[derive(Clone, Debug)]
@@ -114,6 +115,10 @@ impl OriginError {
     }
 }
 
+/// The longest value that a regular expression is tried on: a name of a host has 253 bytes at most, and an
+/// expression takes time for each byte.
+const MAX_SEARCHED: usize = 512;
+
 #[derive(Clone, Debug)]
 enum Rule {
     Same,
@@ -183,7 +188,9 @@ impl Rule {
             // Only ever a single origin: an expression without anchors must not find a listed one
             // beside another.
             Self::Matching(regex) => {
-                value.iter().all(u8::is_ascii_graphic) && regex.is_match(value)
+                value.len() <= MAX_SEARCHED
+                    && value.iter().all(u8::is_ascii_graphic)
+                    && regex.is_match(value)
             }
             Self::Same => is_same(value, own),
             Self::Exact(pattern) => Origin::parse(value)
@@ -349,28 +356,10 @@ fn is_name_char(byte: u8) -> bool {
 }
 
 fn compile(pattern: &str, ignore_case: bool) -> Result<Rule, Reason> {
-    const MAX_SIZE: usize = 1 << 20;
-
     if pattern.is_empty() {
         return Err(Reason::EmptyRegex);
     }
-    RegexBuilder::new(pattern)
-        .case_insensitive(ignore_case)
-        .unicode(false)
-        .size_limit(MAX_SIZE)
-        .dfa_size_limit(MAX_SIZE)
-        .build()
-        .map(Rule::Matching)
-        .map_err(|error| match error {
-            regex::Error::Syntax(text) => Reason::Regex(last_line(&text)),
-            other => Reason::Regex(other.to_string()),
-        })
-}
-
-/// The message of a syntax error, without the drawing of where it is.
-fn last_line(text: &str) -> String {
-    let line = text.lines().last().unwrap_or(text);
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    Regex::new(pattern, ignore_case).map(Rule::Matching).map_err(Reason::Regex)
 }
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -397,8 +386,8 @@ enum Reason {
     Invalid,
     #[error("no regular expression after the \"~\"")]
     EmptyRegex,
-    #[error("not a regular expression: {}", Escaped(.0.as_bytes()))]
-    Regex(String),
+    #[error("{}", Escaped(.0.to_string().as_bytes()))]
+    Regex(RegexError),
 }
 
 #[cfg(test)]
@@ -686,6 +675,9 @@ mod tests {
         let long = "a.".repeat(32768) + "example.com";
         assert!(!allows("https://*.example.com null same ~^x", &long));
         assert!(allows("https://*.example.com", &format!("https://{long}")));
+        let label = |length: usize| format!("https://{}.example.com", "a".repeat(length));
+        assert!(allows(r"~\.example\.com$", &label(253)));
+        assert!(!allows(r"~\.example\.com$", &label(600)));
     }
 
     proptest! {

@@ -47,6 +47,11 @@ impl Protocols {
         Selection { protocols: self, offered: elements(upgrade), seen: 0 }
     }
 
+    /// Whether each protocol in these Upgrade lines is allowed.
+    pub fn allow<'a>(&self, upgrade: impl Lines<'a>) -> bool {
+        elements(upgrade).all(|offered| self.position(offered).is_some())
+    }
+
     /// The protocol of this name, as it was configured.
     pub fn named(&self, name: &[u8]) -> Option<&str> {
         self.position(name).map(|(_, protocol)| protocol)
@@ -184,6 +189,21 @@ mod tests {
         assert_eq!(default, protocols(&["websocket"]));
         assert_eq!(selected(&default, &[b"WebSocket"]), "websocket");
         assert!(default.select([&b"websocket"[..]].into_iter()).has_websocket());
+    }
+
+    #[test]
+    fn all_of_them_or_not() {
+        let default = Protocols::default();
+        for allowed in [&b""[..], b" , ", b"websocket", b" WebSocket ,,websocket\t"] {
+            assert!(default.allow([allowed].into_iter()), "{allowed:?}");
+        }
+        for other in
+            [&b"h2c"[..], b"websocket, h2c", b"websocket\r\nX: y", b"websocket h2c", b"websocket\0"]
+        {
+            assert!(!default.allow([other].into_iter()), "{other:?}");
+            assert!(!default.allow([b"websocket", other].into_iter()), "{other:?}");
+        }
+        assert!(default.allow([].into_iter()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The head of a request (RFC 9112 section 2.1).
 
+use std::iter;
+
 use memchr::memchr;
 
 use crate::http::field::{FieldLine, Fields};
@@ -49,6 +51,33 @@ impl<'a> Head<'a> {
         self.fields
     }
 
+    /// The value of the first Upgrade line that is not empty and not allowed. A line counts as one if any backend
+    /// may take it for that: ends of lines are CR LF, and CR or LF alone; white space may stand around the name; a
+    /// line that begins with white space may go on with the one before.
+    pub fn upgrade_other_than(self, is_allowed: impl Fn(&[u8]) -> bool) -> Option<&'a [u8]> {
+        let request_line = iter::once(self.request_line);
+        let lines = request_line.chain(self.fields.map(|line| line.0));
+        let mut after_upgrade = false;
+        let mut other = |line: &'a [u8]| {
+            let value = match upgrade_value(line) {
+                None if after_upgrade && matches!(line, [b' ' | b'\t', ..]) => Some(trim(line)),
+                value => value,
+            };
+            after_upgrade = value.is_some();
+            value.filter(|value| !value.is_empty() && !is_allowed(value))
+        };
+        for line in lines {
+            let found = match memchr(b'\r', line) {
+                None => other(line),
+                Some(_) => line.split(|&byte| byte == b'\r').find_map(&mut other),
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
     /// The first value of a header.
     pub fn value(self, name: &str) -> Option<&'a [u8]> {
         self.fields().find_map(|field| field.value(name))
@@ -91,6 +120,19 @@ impl<'a> FieldLine<'a> for HeadLine<'a> {
     }
 }
 
+/// The value of a line that may be taken for an Upgrade line.
+fn upgrade_value(line: &[u8]) -> Option<&[u8]> {
+    let is_visible = |byte: &u8| *byte > b' ';
+    let line = line.get(line.iter().position(is_visible)?..)?;
+    // Most lines end the search here.
+    if !matches!(line, [b'U' | b'u', ..]) {
+        return None;
+    }
+    let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
+    let end = name.iter().rposition(is_visible)?;
+    same(name.get(..=end)?, b"Upgrade").then(|| trim(value.get(1..).unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +163,46 @@ mod tests {
         assert_eq!(head.value("Host"), Some(&b"example.com"[..]));
         assert_eq!(head.value("Hos"), None);
         assert_eq!(head.value("Connection"), None);
+    }
+
+    #[test]
+    fn upgrade_lines_that_are_not_allowed() {
+        fn other(lines: &str) -> Option<String> {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}X: y\r\n\r\nUpgrade: body\r\n");
+            let other =
+                Head::new(head.as_bytes()).upgrade_other_than(|value| value == b"websocket");
+            other.map(|other| String::from_utf8(other.to_vec()).unwrap())
+        }
+        for sound in [
+            "",
+            "Upgrade: websocket\r\n",
+            "upgrade:\twebsocket \r\nUPGRADE: websocket\r\n",
+            "Upgrade:\r\n",
+            "X-Upgrade: h2c\r\nUpgrade-X: h2c\r\nUpgrade h2c\r\nUp grade: h2c\r\nX: Upgrade: h2c\r\n",
+            "Upgrade: websocket\r\nX: y\r\n z\r\n",
+        ] {
+            assert_eq!(other(sound), None, "{sound:?}");
+        }
+        for foreign in [
+            "Upgrade: h2c\r\n",
+            "uPGRADE:h2c\n",
+            "Upgrade: websocket\r\nUpgrade: h2c\r\n",
+            "X: y\nUpgrade: h2c\r\n",
+            "X: y\rUpgrade: h2c\r\n",
+            "X: y\n\nUpgrade: h2c\r\n",
+            "Upgrade : h2c\r\n",
+            "\x0bUpgrade\t: h2c\r\n",
+            " Upgrade: h2c\r\n",
+            "Upgrade: websocket\r\n h2c\r\n",
+            "Upgrade:\r\n\th2c\r\n",
+            "Upgrade: websocket\r\n \r\n h2c\r\n",
+        ] {
+            assert_eq!(other(foreign).as_deref(), Some("h2c"), "{foreign:?}");
+        }
+        assert_eq!(other("Upgrade: websocket, h2c\r\n").as_deref(), Some("websocket, h2c"));
+        let head = Head::new(b"GET /\rUpgrade: h2c\r\nX: / HTTP/1.1\r\n\r\n");
+        assert_eq!(head.upgrade_other_than(|_| false), Some(&b"h2c"[..]));
+        assert_eq!(Head::new(b"Upgrade: h2c").upgrade_other_than(|_| false), None);
     }
 
     #[test]

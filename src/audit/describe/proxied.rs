@@ -70,7 +70,7 @@ impl<'a> Describer<'a> {
         Proxied {
             module,
             target: self.target(module, location),
-            headers: list.map(|list| self.headers(list, node)).unwrap_or_default(),
+            headers: list.map(|list| self.headers(list, node, conf)).unwrap_or_default(),
             http_version: http_version.map(|version| Setting {
                 value: as_version(version),
                 origin: filled_in(full_name!(module, "http_version")),
@@ -200,7 +200,12 @@ impl<'a> Describer<'a> {
         })
     }
 
-    fn headers(&mut self, list: *const ngx_array_t, node: Option<Node<'a>>) -> Headers<'a> {
+    fn headers(
+        &mut self,
+        list: *const ngx_array_t,
+        node: Option<Node<'a>>,
+        conf: &LocationConf,
+    ) -> Headers<'a> {
         let Some(node) = node else { return Headers::default() };
         let found = node.inherited(SET_HEADER);
         let own = found.as_ref().is_some_and(|found| found.is_here());
@@ -212,7 +217,8 @@ impl<'a> Describer<'a> {
                 let directives: Vec<Directive> =
                     found.into_iter().flat_map(|found| found.all()).collect();
                 let described = entries.iter().map(|entry| {
-                    let (name, value) = (bytes(entry.key), bytes(entry.value));
+                    let (name, value) =
+                        (bytes(entry.key), bytes(conf.recipe.own_text(entry.value)));
                     let directive = directives
                         .iter()
                         .find(|it| it.arg(0) == Some(name) && it.arg(1) == Some(value));

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
-use crate::diagnosis::facts::{Alteration, Facts, Handler, Limit};
+use crate::diagnosis::facts::{Alteration, Facts, Gate, Handler, Limit};
 use crate::diagnosis::obstacle::{obstacle, Obstacle};
 use crate::text::escape::Escaped;
 
@@ -136,4 +136,16 @@ pub fn handshake_altered(f: &mut Formatter, facts: &Facts) -> fmt::Result {
         Some(Alteration::HeadersOff) | None => write!(f, "{directives}_pass_request_headers off"),
     }?;
     f.write_str("\"")
+}
+
+pub fn upgrade_injected(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let Gate::Injected { upgrade } = facts.gate else {
+        return Ok(());
+    };
+    write!(
+        f,
+        "the request to the backend had a line \"Upgrade: {}\", which {} does not allow",
+        Escaped(upgrade),
+        Where(facts.location)
+    )
 }
