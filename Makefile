@@ -28,6 +28,8 @@ JOBS     ?= $(shell echo $$((2 * $$(nproc))))
 # What is installed from Debian packages when missing. Rust comes from rustup: Debian 12's is too old.
 PACKAGES         = gcc make perl python3 libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
 TEST_PACKAGES    = libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
+# Modules of others that the guard has to live with.
+TEST_PACKAGES   += $(addprefix libnginx-mod-,http-perl http-lua http-modsecurity http-image-filter nchan)
 INTEROP_PACKAGES = python3-venv nodejs npm chromium
 
 # Which nginx "make module" builds for. Asked late, since "make setup" may change the answer.
@@ -180,3 +182,32 @@ bench: bench-setup module bench-tool ## measure all and write docs/benchmarks.md
 .PHONY: bench-config
 bench-config: bench-setup module bench-tool ## only the load of a configuration of 50,000 locations
 	@$(bench) configuration
+
+# How long the sweep (t/sweep.t) goes through its product on each nginx, and how much longer than in "make test" the
+# tests with random input run; each prints its seed, and WEBSOCKET_GUARD_SEED repeats it.
+SWEEP_SECONDS  ?= 570
+STRESS_PACKAGES = valgrind
+STRESS_FLAVOURS = debian vendored
+stress-prove    = prove --timer -I '$(TEST_NGINX_LIB)' -I t/lib
+
+.PHONY: stress-setup
+stress-setup: setup ## install what is missing for "make stress"
+	@.ci/install-packages $(STRESS_PACKAGES)
+
+.PHONY: stress
+stress: stress-setup $(STRESS_FLAVOURS:%=module-%) stress-sweep stress-valgrind ## 20 minutes of attack: all that must not cost a worker
+
+.PHONY: stress-sweep
+stress-sweep: $(STRESS_FLAVOURS:%=module-%) ## only the sweep and the tests with random input
+	WEBSOCKET_GUARD_SWEEP=$(SWEEP_SECONDS) t/run $(foreach f,$(STRESS_FLAVOURS),$(call run-on,$f)) -- $(stress-prove) t/sweep.t
+	WEBSOCKET_GUARD_FUZZ=5 WEBSOCKET_GUARD_SEED=$${WEBSOCKET_GUARD_SEED:-$$$$} \
+		t/run $(foreach f,$(STRESS_FLAVOURS),$(call run-on,$f)) -- $(stress-prove) -j2 t/fuzz_*.t
+
+# t/valgrind/excluded says which files are not run there, and why.
+VALGRIND_TESTS ?= $(filter-out $(shell sed -n 's,^\([a-z_%]*\.t\) .*,t/\1,p' t/valgrind/excluded),$(wildcard t/*.t))
+
+.PHONY: stress-valgrind
+stress-valgrind: module-debian ## only the tests under valgrind's memcheck, on Debian's nginx
+	VALGRIND_NGINX='$(call binary,debian)' TEST_NGINX_SLOWNESS=4 \
+		t/run 'valgrind=$(CURDIR)/t/valgrind/nginx,$(CURDIR)/build/debian/$(SO)' -- \
+		$(stress-prove) -j$(shell nproc) $(VALGRIND_TESTS)

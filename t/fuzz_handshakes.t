@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
-# A few thousand handshakes with random mutations, always the same ones: nginx survives each, none of them
+# A few thousand handshakes with random mutations, always the same ones unless WEBSOCKET_GUARD_SEED is set, and as many times
+# more as WEBSOCKET_GUARD_FUZZ says ("make stress"): nginx survives each, none of them
 # brings a false upgrade to a backend, and the log has at most one line for each, which ends as it should.
 
 use strict;
@@ -83,7 +84,11 @@ $t->run();
 wait_until(sub { worker_pids($t) }, 5);
 my ($worker) = worker_pids($t);
 
-srand 6455;
+my $seed = $ENV{WEBSOCKET_GUARD_SEED} // 6455;
+my $total = 3000 * ($ENV{WEBSOCKET_GUARD_FUZZ} // 1);
+diag "seed $seed, $total handshakes" if $total != 3000;
+time_limit(120 * ($ENV{WEBSOCKET_GUARD_FUZZ} // 1));
+srand $seed;
 my @names = qw/ Upgrade Connection Sec-WebSocket-Key Sec-WebSocket-Version Origin Sec-WebSocket-Protocol
     Sec-WebSocket-Extensions Host Content-Length Transfer-Encoding Via Expect TE If-Match X-Forwarded-Proto /;
 my @values = (qw{ websocket h2c Upgrade upgrade keep-alive close 13 8 0 4 chunked gzip dGhlIHNhbXBsZSBub25jZQ==
@@ -116,7 +121,7 @@ sub mutated {
 
 my ($attempts, $tunnels, %statuses) = (0, 0);
 my $client;
-while ($attempts < 3000) {
+while ($attempts < $total) {
     $client = connection() if !$client || $client->eof;
     my $head = mutated();
     $attempts++;

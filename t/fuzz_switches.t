@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
-# A backend answers handshakes with random mutations of a 101, always the same ones: nginx survives each, a
+# A backend answers handshakes with random mutations of a 101, always the same ones unless WEBSOCKET_GUARD_SEED is set, and
+# as many times more as WEBSOCKET_GUARD_FUZZ says ("make stress"): nginx survives each, a
 # guarded location makes a tunnel only of those that prove to be right, and has at most one line for each.
 
 use strict;
@@ -70,6 +71,11 @@ http {
 }
 EOC
 
+my $seed = $ENV{WEBSOCKET_GUARD_SEED} // 6455;
+my $total = 800 * ($ENV{WEBSOCKET_GUARD_FUZZ} // 1);
+diag "seed $seed, $total handshakes" if $total != 800;
+time_limit(120 * ($ENV{WEBSOCKET_GUARD_FUZZ} // 1));
+
 my $accept = 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=';
 
 $t->run_daemon(\&switches, Test::WebSocketGuard::Backend::listener(8081));
@@ -79,7 +85,7 @@ wait_until(sub { worker_pids($t) }, 5);
 my ($worker) = worker_pids($t);
 
 my ($attempts, @wrong, %statuses) = (0);
-while ($attempts < 800) {
+while ($attempts < $total) {
     my $location = (qw! /on/ /auto/ /intercepted/ /off/ !)[$attempts++ % 4];
     my $client = connection();
     $client->write(scalar handshake_request(path => "${location}ws", key => 'dGhlIHNhbXBsZSBub25jZQ==',
@@ -108,7 +114,7 @@ is(join("\n", @odd), '', 'they end as they should');
 sub switches {
     my ($listener) = @_;
     local $SIG{PIPE} = 'IGNORE';
-    srand 6455;
+    srand $seed;
     my $any = sub { $_[rand @_] };
     while (my $socket = $listener->accept) {
         my $in = '';

@@ -21,7 +21,7 @@ our @EXPORT_OK = qw/ http_start http_end http_content /;
 our $NGINX = $ENV{TEST_NGINX_BINARY} // '/usr/sbin/nginx';
 
 # How long nginx may take to start, a helper process to listen, a request to be answered.
-my $PATIENCE = 10;
+my $PATIENCE = 10 * ($ENV{TEST_NGINX_SLOWNESS} // 1);
 
 # Leaks are not looked for: nginx leaves its configuration to the end of the process.
 $ENV{ASAN_OPTIONS} //= 'detect_leaks=0';

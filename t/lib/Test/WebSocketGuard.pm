@@ -22,7 +22,7 @@ use Time::HiRes qw/ sleep time /;
 our @EXPORT = qw/
     websocket raw_request handshake_request connection streams
     run_backend websocket_backend requests_seen false_upgrades
-    make_certificate nginx_test conf_line place_of
+    make_certificate nginx_test conf_line place_of packaged_modules
     guard_log run_time_log guard_lines guard_findings log_size wait_log outcome
     reload master_pid worker_pids rss_kib
     wait_until time_limit
@@ -161,6 +161,23 @@ sub place_of {
     return qq{location "$name" (${\ $t->testdir}/nginx.conf:$line)};
 }
 
+# load_module lines for modules of Debian's packages. They fit one nginx only; with another one under test, that is
+# all that there is to say.
+sub packaged_modules {
+    my (@names) = @_;
+    my ($tested, $packaged) = map { -x $_ ? _output($_, '-V') : 'none' } $Test::Nginx::NGINX, '/usr/sbin/nginx';
+    if ($tested ne $packaged) {
+        Test::More::plan(tests => 1);
+        Test::More::isnt($tested, $packaged, "@names: not for this nginx");
+        exit;
+    }
+    my ($directory) = $packaged =~ /--modules-path=(\S+)/ or croak 'the packaged nginx has no modules';
+    return join '', map {
+        -e "$directory/$_.so" or croak "$directory/$_.so is not installed";
+        "load_module $directory/$_.so;\n";
+    } @names;
+}
+
 sub _output {
     my @command = @_;
     my $pid = open(my $pipe, '-|') // croak "fork: $!";
@@ -257,19 +274,23 @@ sub master_pid {
     return $pid;
 }
 
-# The workers that take new connections; those that finish their old ones with old => 1.
+# The workers that take new connections; those that finish their old ones with old => 1. nginx tells by their
+# titles which is which; valgrind keeps those to itself, and error.log tells.
 sub worker_pids {
     my ($t, %options) = @_;
     my $master = master_pid($t);
-    my @workers;
-    for my $stat (glob '/proc/[0-9]*/stat') {
-        my ($pid, $parent) = _slurp($stat) =~ /^(\d+) \(.*\) \S (\d+)/s or next;
-        next unless $parent == $master;
-        my $title = _slurp("/proc/$pid/cmdline");
-        next unless $title =~ /worker process/;
-        push @workers, $pid if ($title =~ /is shutting down/ ? 1 : 0) == ($options{old} ? 1 : 0);
-    }
-    return @workers;
+    my %title = map { $_ => _slurp("/proc/$_/cmdline") } _children($master);
+    %title = map { $_ => _title_in_log($t, $_) } keys %title if !grep {/^nginx: /} values %title;
+
+    my @workers = sort { $a <=> $b } grep { $title{$_} =~ /worker process/ } keys %title;
+    return grep { ($title{$_} =~ /is shutting down/ ? 1 : 0) == ($options{old} ? 1 : 0) } @workers;
+}
+
+sub _title_in_log {
+    my ($t, $pid) = @_;
+    my $log = $t->read_file('error.log');
+    my $title = $log =~ m{\[notice\] \d+#\d+: start worker process $pid$}m ? 'worker process' : '';
+    return $log =~ /\[notice\] $pid#\d+: gracefully shutting down$/m ? "$title is shutting down" : $title;
 }
 
 sub rss_kib {
@@ -321,12 +342,13 @@ sub wait_until {
 }
 
 # No test hangs: a watchdog process ends it, with its nginx. It cannot be alarm(), which http()
-# uses. The limit is from now on.
+# uses. The limit is from now on, and as many times longer as TEST_NGINX_SLOWNESS says.
 my $watchdog;
+my $slowness = $ENV{TEST_NGINX_SLOWNESS} // 1;
 
 sub time_limit {
     my ($seconds) = @_;
-    $watchdog->syswrite("$seconds\n");
+    $watchdog->syswrite($slowness * $seconds . "\n");
 }
 
 sub _watch {
@@ -374,7 +396,7 @@ sub _children {
     return map { _slurp($_) =~ /^(\d+) \(.*\) \S $parent /s ? $1 : () } glob '/proc/[0-9]*/stat';
 }
 
-_watch(120);
+_watch(120 * $slowness);
 
 # ---- the original library ------------------------------------------------------------------------
 
@@ -485,6 +507,7 @@ Of those, the heads of requests with an Upgrade header that are not well-formed 
 
 C<nginx_test($t, $conf)> gives exit code and output of nginx -t; C<conf_line($t, qr/../, $file)> the number of a line;
 C<place_of($t, '/ws/')> how the guard's lines name that location;
+C<packaged_modules('ngx_http_lua_module')> the load_module lines for Debian's modules, or the end of a test that they do not concern;
 C<outcome($t, path => ..)> what the client and the log say about one handshake;
 C<guard_log($t, $level, since, raw)> the guard's lines in error.log; C<run_time_log> without those of the audit; C<guard_lines($text, $level)> those in a text;
 C<guard_findings($t, $level, count)> the names of the findings; C<log_size($t)> a mark
