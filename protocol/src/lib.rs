@@ -19,6 +19,7 @@ pub mod catalogue;
 pub mod diagnosis;
 pub mod escape;
 pub mod field;
+pub mod frame;
 pub mod handshake;
 pub mod head;
 pub mod origin;
