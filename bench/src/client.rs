@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::echo::Echo;
 use crate::error::{Doing, Error, Result};
-use crate::frame::Echo;
 use crate::http;
 
 /// The location that carries WebSocket, in the configuration of every proxy.

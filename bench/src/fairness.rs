@@ -11,8 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
+use crate::echo::Echo;
 use crate::error::{Doing, Error, Result};
-use crate::frame::Echo;
 use crate::report::{whole, Report};
 use crate::statistics::{median, quantile, Random};
 use crate::subject::{self, Running};

@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
+use crate::echo::Echo;
 use crate::error::{Doing, Error, Result};
-use crate::frame::Echo;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, Estimate, Random};
 use crate::subject::{self, Subject, APACHE, APACHE_THREADS, GUARD, HAND};

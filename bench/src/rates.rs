@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
+use crate::echo::Echo;
 use crate::error::{Doing, Result};
-use crate::frame::Echo;
 use crate::process::own_cpu;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, Estimate, Random};

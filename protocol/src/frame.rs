@@ -22,7 +22,7 @@
 //! impl Direction {
 //!     /// `buffer` begins with the bytes of the tail, and ends with what was just read.
 //!     fn pass_on(&mut self, buffer: &mut [u8], send: &mut dyn FnMut(&[u8])) -> Result<(), Refusal> {
-//!         if self.tail.is_none() && self.tracker.message(buffer) {
+//!         if self.tail.is_none() && self.tracker.pass(buffer, u64::MAX) {
 //!             send(buffer);
 //!             return Ok(());
 //!         }

@@ -101,7 +101,7 @@ fn clients_mask_and_servers_do_not() {
             let mut tracker = Tracker::new(sender, Reserved::ANY);
             let bytes = frame(other, opcode, 0, b"");
             assert_eq!(steps(&mut tracker, &bytes), Err(violation.into()));
-            assert!(!tracker.message(&bytes));
+            assert!(!tracker.pass(&bytes, u64::MAX));
             // Nothing of it was passed on.
             assert!(tracker.may_inject());
         }
@@ -132,8 +132,9 @@ fn lengths_in_their_shortest_form() {
             let payload = length.iter().fold(0u64, |length, &byte| length << 8 | u64::from(byte));
             let payload = vec![0; payload.min(70_000) as usize];
             let bytes = frame(sender, 0x82, form, &[length, &payload].concat());
+            assert_eq!(tracker.pass(&bytes, u64::MAX), expected.is_none());
             let is_whole = expected.is_none() && payload.len() < 70_000;
-            assert_eq!(tracker.message(&bytes), is_whole);
+            assert_eq!(tracker.messages(), u64::from(is_whole));
         }
     }
 }
@@ -201,7 +202,7 @@ fn reserved_bits_are_those_of_extensions() {
                 if let [first] = opcodes {
                     let mut tracker = Tracker::new(sender, reserved);
                     let is_message = expected.is_none() && first & 0x08 == 0;
-                    assert_eq!(tracker.message(&frame(sender, *first, 0, b"")), is_message);
+                    assert_eq!(tracker.pass(&frame(sender, *first, 0, b""), u64::MAX), is_message);
                 }
             }
         }
@@ -209,33 +210,28 @@ fn reserved_bits_are_those_of_extensions() {
 }
 
 #[test]
-fn every_first_two_bytes_of_a_message() {
+fn what_passes_is_what_a_step_takes() {
     for sender in [Role::Client, Role::Server] {
         for reserved in [Reserved::NONE, Reserved::DEFLATE, Reserved::ANY] {
-            for first in 0..=255u8 {
-                for second in 0..=255u8 {
-                    for length in [0, 1, 2, 3, 6, 7, 8, 100, 126, 127, 128, 131, 132, 136] {
-                        let mut bytes = [0; 140];
-                        bytes[..2].copy_from_slice(&[first, second]);
-                        let bytes = &bytes[..length];
-                        let mut fast = Tracker::new(sender, reserved);
-                        let is_message = fast.message(bytes);
-                        if length < 2 {
-                            assert!(!is_message);
-                            continue;
-                        }
-                        let mut slow = Tracker::new(sender, reserved);
-                        let step = slow.step(bytes, &mut Options::default());
-                        let expected = matches!(
-                            step,
-                            Ok(Step {
-                                event: Event::Data(DataFrame { is_final: true, .. }),
-                                length: taken,
-                                ends_message: true,
-                            }) if taken == length
-                        );
-                        assert_eq!(is_message, expected, "{first:x} {second:x} {length}");
-                    }
+            for start in 0..=u16::MAX {
+                for length in [0, 1, 2, 3, 6, 7, 8, 100, 127, 128, 131, 132, 136] {
+                    let mut bytes = [0; 136];
+                    bytes[..2].copy_from_slice(&start.to_be_bytes());
+                    let bytes = &bytes[..length];
+                    let new = Tracker::new(sender, reserved);
+                    let (mut fast, mut slow) = (new, new);
+                    let passes = fast.pass(bytes, u64::MAX);
+                    let step = slow.step(bytes, &mut Options::default());
+                    let expected = matches!(
+                        step,
+                        Ok(Step {
+                            event: Event::Data(DataFrame { is_final: true, .. }),
+                            length: taken,
+                            ..
+                        }) if taken == length
+                    );
+                    assert_eq!(passes, expected, "{start:x} {length}");
+                    assert_eq!(fast, if passes { slow } else { new });
                 }
             }
         }
@@ -243,23 +239,44 @@ fn every_first_two_bytes_of_a_message() {
 }
 
 #[test]
-fn messages_are_not_taken_for_what_they_are_not() {
+fn what_passes_is_within_the_limit() {
+    for sender in [Role::Client, Role::Server] {
+        for length in [1, 125, 126, 65535, 65536] {
+            let key = (sender == Role::Client).then_some(KEY);
+            let header = Header::new(OpCode::Data(Data::Text), length, key).encode();
+            let whole = [&header[..], &vec![0; length as usize]].concat();
+            for bytes in [&whole[..], &whole[..whole.len() - 1]] {
+                let new = Tracker::new(sender, Reserved::NONE);
+                let mut tracker = new;
+                assert!(!tracker.pass(bytes, length - 1));
+                assert_eq!(tracker, new);
+                let mut options =
+                    Options { pings: None, size: Some(&mut MessageSize::new(length - 1)) };
+                assert_eq!(tracker.step(bytes, &mut options), Err(Refusal::TooLarge(length)));
+                assert_eq!(tracker, new);
+                assert!(tracker.pass(bytes, length));
+                // What is behind a message is another matter.
+                let rest = [&whole[bytes.len()..], &whole].concat();
+                assert_eq!(tracker.pass(&rest, length), bytes.len() == whole.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_message_does_not_pass() {
     let message = frame(Role::Server, 0x81, 1, b"x");
-    let begun: [&[u8]; 4] = [
-        // A fragmented message, whole or not, a Ping of which a part came, and a long payload.
-        b"\x01\x01x",
-        b"\x01\x02x",
-        b"\x89\x05x",
-        b"\x82\x7fx\0\0\0\0\0\0\0",
-    ];
+    // In a fragmented message, between its frames or not, and in a Ping.
+    let begun: [&[u8]; 3] = [b"\x01\x01x", b"\x01\x02x", b"\x89\x05x"];
     for begun in begun {
         let mut tracker = Tracker::new(Role::Server, Reserved::NONE);
         assert_eq!(steps(&mut tracker, begun), Ok(()));
-        assert!(!tracker.message(&message));
+        assert!(!tracker.pass(&message, u64::MAX));
     }
+    // Nor is what cannot be known.
     let mut tracker = Tracker::new(Role::Server, Reserved::NONE);
     tracker.give_up();
-    assert!(!tracker.message(&message) && !tracker.is_at_boundary());
+    assert!(tracker.pass(&message, u64::MAX) && !tracker.is_at_boundary());
     assert_eq!(tracker.messages(), 0);
 }
 
@@ -313,7 +330,7 @@ fn payload_and_messages_are_counted_as_they_come() {
         assert_eq!(steps(&mut tracker, bytes), Ok(()));
         assert_eq!((tracker.payload(), tracker.messages()), (payload, messages));
     }
-    assert!(tracker.message(b"\x81\x01i"));
+    assert!(tracker.pass(b"\x81\x01i", u64::MAX));
     assert_eq!((tracker.payload(), tracker.messages()), (9, 5));
 }
 

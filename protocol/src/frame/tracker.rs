@@ -18,17 +18,20 @@ pub enum Role {
 }
 
 /// The frames of one direction, as far as they were looked at.
-#[derive(Clone, Copy, Debug)]
+// In this order two counters are not added to as one vector, which takes more instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Tracker {
     payload: u64,
-    messages: u64,
     /// How much is missing of the payload of a data frame.
     remaining: u64,
-    /// The first two bytes of an empty text message where a message may begin, else `NOWHERE`.
+    messages: u64,
+    /// The first two bytes of an empty text message, the first one lowest, where a message may
+    /// begin, or else `NOWHERE`.
     begin: u32,
-    /// The bits that may be added to them for another message: the reserved ones that are allowed,
-    /// and what makes Binary of Text.
-    free: u16,
+    /// The bits that may not differ from them in the first byte of another message, but for the
+    /// sign that fills them up to those of `begin`.
+    fixed: i8,
     /// The size of the header of a short frame.
     overhead: u8,
     flags: u8,
@@ -46,8 +49,14 @@ const CLOSED: u8 = 4;
 /// Frames are not looked at any more.
 const LOST: u8 = 8;
 
-/// The first two bytes of no frame, whatever its length is.
+/// The first two bytes of no frame.
 const NOWHERE: u32 = 1 << 31;
+
+/// What is added to the first byte of a text message to make it one of a binary message.
+const TO_BINARY: u8 = Data::Binary as u8 - Data::Text as u8;
+
+/// The bits of the first two bytes that are not the length.
+const NOT_LENGTH: u16 = u16::from_le_bytes([0xff, MASKED]);
 
 /// What the frames of a direction are looked at for, besides the rules.
 #[derive(Debug, Default)]
@@ -62,6 +71,7 @@ pub struct Options<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct MessageSize {
     limit: u64,
+    /// The size of the fragments of the current message.
     so_far: u64,
 }
 
@@ -71,10 +81,9 @@ impl MessageSize {
         Self { limit, so_far: 0 }
     }
 
-    /// The size of the current message up to the end of its current frame, which may not be there
-    /// yet, or else of the last message. [`Tracker::message`] does not count here.
-    pub fn so_far(&self) -> u64 {
-        self.so_far
+    /// So large.
+    pub fn limit(&self) -> u64 {
+        self.limit
     }
 }
 
@@ -154,13 +163,10 @@ impl Tracker {
         );
         let mut tracker = Self {
             payload: 0,
-            messages: 0,
             remaining: 0,
+            messages: 0,
             begin: NOWHERE,
-            free: u16::from_be_bytes([
-                reserved.bits() | (Data::Binary as u8 - Data::Text as u8),
-                0,
-            ]),
+            fixed: i8::from_le_bytes([!(reserved.bits() | TO_BINARY)]),
             overhead: header.encode().len() as u8,
             flags: 0,
         };
@@ -213,13 +219,20 @@ impl Tracker {
         self.flags & LOST != 0
     }
 
-    /// Whether the bytes are one message in one frame, as most reads are. It is counted, and that
-    /// is all there is to do. If they are not, nothing happens, and [`step`](Self::step) tells what
-    /// they are.
+    /// Whether all of the bytes can be passed on without a closer look: they are a message in one
+    /// frame, as most reads are, or a part of one. If so, they are counted, as by steps. If not,
+    /// nothing happens, and [`step`](Self::step) tells what they are.
     ///
-    /// A limit to the size of messages is not looked at: what is read at once must not exceed it.
+    /// No message that begins with them is larger than `limit` ([`MessageSize::limit`], or
+    /// `u64::MAX`).
     #[inline]
-    pub fn message(&mut self, bytes: &[u8]) -> bool {
+    pub fn pass(&mut self, bytes: &[u8], limit: u64) -> bool {
+        self.message(bytes, limit) || self.part(bytes, limit)
+    }
+
+    /// The same for a whole message. As few instructions as can be: it is for every read.
+    #[inline]
+    fn message(&mut self, bytes: &[u8], limit: u64) -> bool {
         // Wrapping, where bytes are missing, makes a length that no frame has.
         let mut length = bytes.len().wrapping_sub(usize::from(self.overhead));
         let mut length_7 = length as u32;
@@ -227,34 +240,89 @@ impl Tracker {
             length = length.wrapping_sub(size_of::<u16>());
             if length <= usize::from(u16::MAX) {
                 length_7 = u32::from(LENGTH_16);
-                match bytes.get(2..4).and_then(|bytes| bytes.first_chunk()) {
-                    Some(&bytes) if usize::from(u16::from_be_bytes(bytes)) == length => {}
-                    _ => return false,
-                }
-                if length <= SHORT_LENGTH {
+                let extended = bytes.get(2..4).and_then(|bytes| bytes.first_chunk());
+                let extended = extended.map(|&length| usize::from(u16::from_be_bytes(length)));
+                if extended != Some(length) || length <= SHORT_LENGTH {
                     return false;
                 }
             } else {
                 length = length.wrapping_sub(size_of::<u64>() - size_of::<u16>());
                 length_7 = u32::from(LENGTH_64);
-                match bytes.get(2..10).and_then(|bytes| bytes.first_chunk()) {
-                    Some(&bytes) if u64::from_be_bytes(bytes) == length as u64 => {}
-                    _ => return false,
-                }
-                if length <= usize::from(u16::MAX) || length > isize::MAX as usize {
+                let extended = bytes.get(2..10).and_then(|bytes| bytes.first_chunk());
+                let extended = extended.map(|&length| u64::from_be_bytes(length));
+                let is_shortest = length > usize::from(u16::MAX);
+                if extended != Some(length as u64) || !is_shortest || length > isize::MAX as usize {
                     return false;
                 }
             }
         }
-        let Some(&first) = bytes.first_chunk() else { return false };
-        let first = u32::from(u16::from_be_bytes(first));
-        let added = first.wrapping_sub(length_7).wrapping_sub(self.begin);
-        if added & !u32::from(self.free) != 0 {
-            return false;
+        let Some(&start) = bytes.first_chunk() else { return false };
+        let start = u32::from(u16::from_le_bytes(start));
+        let is_message =
+            length as u64 <= limit && self.may_begin(start.wrapping_sub(length_7 << 8));
+        if is_message {
+            self.payload = self.payload.wrapping_add(length as u64);
+            self.messages = self.messages.wrapping_add(1);
         }
-        self.payload = self.payload.wrapping_add(length as u64);
-        self.messages = self.messages.wrapping_add(1);
-        true
+        is_message
+    }
+
+    /// The same for a part of a message.
+    #[inline(never)]
+    fn part(&mut self, bytes: &[u8], limit: u64) -> bool {
+        if self.remaining > 0 {
+            let is_all = self.remaining >= bytes.len() as u64;
+            if is_all {
+                self.take(bytes.len());
+            }
+            return is_all;
+        }
+        if self.is_lost() {
+            return true;
+        }
+        let Some((header, size)) = Header::parse(bytes) else { return false };
+        let Some(&start) = bytes.first_chunk() else { return false };
+        let (start, here) = (u16::from_le_bytes(start), bytes.len().saturating_sub(size));
+        let [_, second] = start.to_le_bytes();
+        let is_part = self.may_begin(u32::from(start & NOT_LENGTH))
+            && check_length(second, header.length).is_ok()
+            && header.length > here as u64
+            && header.length <= limit;
+        if is_part {
+            self.remaining = header.length - here as u64;
+            self.payload = self.payload.wrapping_add(here as u64);
+            self.begin = NOWHERE;
+        }
+        is_part
+    }
+
+    /// Whether a message in one frame may have these first two bytes, less the length. If so, they
+    /// break no rule but those of lengths.
+    #[inline]
+    fn may_begin(&self, start: u32) -> bool {
+        start.wrapping_sub(self.begin) & i32::from(self.fixed) as u32 == 0
+    }
+
+    /// The short message in one frame that the bytes begin with, and its size, header included.
+    /// Such messages may come in great numbers.
+    #[inline]
+    fn short_message(&self, bytes: &[u8]) -> Option<(DataFrame, usize)> {
+        let start = u16::from_le_bytes(*bytes.first_chunk()?);
+        let [first, second] = start.to_le_bytes();
+        let length = second & !MASKED;
+        let size = usize::from(length) + usize::from(self.overhead);
+        let is_there = usize::from(length) <= SHORT_LENGTH && size <= bytes.len();
+        if !is_there || !self.may_begin(u32::from(start & NOT_LENGTH)) {
+            return None;
+        }
+        let is_text = first & !(FIN | RSV) == Data::Text as u8;
+        let frame = DataFrame {
+            opcode: if is_text { Data::Text } else { Data::Binary },
+            is_final: true,
+            reserved: first & RSV,
+            length: u64::from(length),
+        };
+        Some((frame, size))
     }
 
     /// Looks at the start of some bytes: those that follow what the last step took.
@@ -267,6 +335,13 @@ impl Tracker {
         bytes: &'b [u8],
         options: &mut Options<'_>,
     ) -> Result<Step<'b>, Refusal> {
+        let limit = options.size.as_ref().map_or(u64::MAX, |size| size.limit);
+        let short = self.short_message(bytes).filter(|(frame, _)| frame.length <= limit);
+        if let Some((frame, length)) = short {
+            self.payload = self.payload.wrapping_add(frame.length);
+            self.messages = self.messages.wrapping_add(1);
+            return Ok(Step { event: Event::Data(frame), length, ends_message: true });
+        }
         if self.remaining > 0 {
             let (length, ends_message) = self.take(bytes.len());
             return Ok(Step { event: Event::Payload, length, ends_message });
@@ -303,18 +378,7 @@ impl Tracker {
         let Some(&second) = bytes.get(1) else { return Ok(None) };
         self.check_second(opcode, second)?;
         let Some((header, size)) = Header::parse(bytes) else { return Ok(None) };
-        // RFC 6455 section 5.2, "Payload length".
-        let shortest = match second & !MASKED {
-            LENGTH_16 => header.length > SHORT_LENGTH as u64,
-            LENGTH_64 => header.length > u64::from(u16::MAX),
-            _ => true,
-        };
-        if !shortest {
-            return Err(Violation::LongLength);
-        }
-        if header.length > i64::MAX as u64 {
-            return Err(Violation::HugeLength);
-        }
+        check_length(second, header.length)?;
         Ok(Some((opcode, header, size)))
     }
 
@@ -325,8 +389,8 @@ impl Tracker {
         // Section 5.2, "RSV1, RSV2, RSV3".
         let reserved = first & RSV;
         if reserved != 0 {
-            let [allowed, _] = self.free.to_be_bytes();
-            let allowed = allowed & RSV;
+            let [fixed] = self.fixed.to_le_bytes();
+            let allowed = !fixed & RSV;
             // RFC 7692 section 6: the bit of permessage-deflate is the first frame's.
             let begins = matches!(opcode, OpCode::Data(Data::Text | Data::Binary));
             if reserved & !allowed != 0 || allowed == Reserved::DEFLATE.bits() && !begins {
@@ -481,7 +545,7 @@ impl Tracker {
             Role::Server => 0,
         };
         self.begin = if is_ready {
-            u32::from(u16::from_be_bytes([FIN | Data::Text as u8, masked]))
+            u32::from(u16::from_le_bytes([FIN | Data::Text as u8, masked]))
         } else {
             NOWHERE
         };
@@ -491,5 +555,22 @@ impl Tracker {
 impl Step<'_> {
     fn incomplete(held: bool) -> Self {
         Self { event: Event::Incomplete { held }, length: 0, ends_message: false }
+    }
+}
+
+/// Section 5.2, "Payload length".
+#[inline]
+fn check_length(second: u8, length: u64) -> Result<(), Violation> {
+    let is_shortest = match second & !MASKED {
+        LENGTH_16 => length > SHORT_LENGTH as u64,
+        LENGTH_64 => length > u64::from(u16::MAX),
+        _ => true,
+    };
+    if !is_shortest {
+        Err(Violation::LongLength)
+    } else if length > i64::MAX as u64 {
+        Err(Violation::HugeLength)
+    } else {
+        Ok(())
     }
 }

@@ -65,12 +65,13 @@ impl Driver {
         }
         let mut buffer = self.tail.map(|tail| tail.bytes().to_vec()).unwrap_or_default();
         buffer.extend_from_slice(piece);
-        let counts = (self.tracker.messages(), self.tracker.payload());
-        if self.whole && self.size.is_none() && self.tail.is_none() {
-            if self.tracker.message(&buffer) {
-                return self.message(&buffer, counts);
+        let before = self.tracker;
+        if self.whole && self.tail.is_none() {
+            let limit = self.size.map_or(u64::MAX, |size| size.limit());
+            if self.tracker.pass(&buffer, limit) {
+                return self.pass(&buffer, &before);
             }
-            assert_eq!(counts, (self.tracker.messages(), self.tracker.payload()));
+            assert_eq!(self.tracker, before);
         }
 
         let start = self.tail.take().map_or(0, |tail| tail.passed());
@@ -128,21 +129,24 @@ impl Driver {
         self.passed.extend_from_slice(&buffer[start..at]);
     }
 
-    fn message(&mut self, bytes: &[u8], (messages, payload): (u64, u64)) {
-        let (header, size) = Header::parse(bytes).expect("a header");
-        assert_eq!(bytes.len() - size, header.length as usize);
-        assert_eq!(self.tracker.messages(), messages + 1);
-        assert_eq!(self.tracker.payload(), payload + header.length);
-        let Some(OpCode::Data(opcode)) = header.opcode() else { panic!("no message") };
-        let frame = DataFrame {
-            opcode,
-            is_final: header.is_final(),
-            reserved: header.reserved(),
-            length: header.length,
-        };
-        self.seen.push((self.position, Seen::Data(frame)));
+    fn pass(&mut self, bytes: &[u8], before: &Tracker) {
+        if before.is_at_boundary() {
+            let (header, _) = Header::parse(bytes).expect("a header");
+            let Some(OpCode::Data(opcode)) = header.opcode() else { panic!("no message") };
+            let frame = DataFrame {
+                opcode,
+                is_final: header.is_final(),
+                reserved: header.reserved(),
+                length: header.length,
+            };
+            self.seen.push((self.position, Seen::Data(frame)));
+        }
         self.position += bytes.len();
-        self.seen.push((self.position, Seen::Message));
+        match self.tracker.messages() - before.messages() {
+            0 => {}
+            1 => self.seen.push((self.position, Seen::Message)),
+            more => panic!("{more} messages at once"),
+        }
         self.passed.extend_from_slice(bytes);
     }
 
