@@ -71,15 +71,21 @@
 //! # assert_eq!(direction.pings.outstanding(), 0);
 //! ```
 //!
+//! - **Most reads** are a message in one frame, or a part of one, with nothing to look at:
+//!   [`Tracker::pass`] knows them by less than twenty instructions. The loop behind it belongs in a
+//!   function of its own that is not inlined. Who needs to know when a message ends compares
+//!   [`Tracker::messages`] with what it was: `pass` never takes more than one message.
 //! - **Tail.** A frame that is not there as far as it must be ([`Event::Incomplete`]) is looked at
 //!   again, from its first byte, when more has come. Its bytes, at most [`Tail::CAPACITY`], are kept
 //!   and put in front of what is read next. What is *held* is a header that is not complete (of a
-//!   Close, its code too), and a Pong while it may still be ours. Everything else is passed on when
+//!   Close, its code too: else one with a wrong code would be half sent when it is refused), and a
+//!   Pong while it may still be ours. Everything else is passed on when
 //!   it comes, and is not passed on again ([`Tail::passed`]). What is held when the sender ends its
 //!   side is passed on as it is.
 //! - **Refusal.** A frame that breaks a rule or exceeds a limit is refused when its header is there,
 //!   and a Close when its code is. Nothing of it was passed on, so that a Close may take its place.
-//!   [`Tracker::give_up`] lets it and all that follows pass.
+//!   [`Tracker::give_up`] lets it and all that follows pass. Whether texts and the reasons of
+//!   Closes are UTF-8 is left to the peers.
 //! - **Stopping.** Nobody must step over all that was read. What was stepped over is to be passed
 //!   on; the rest can wait, be it for a rate or an injection, and is stepped over later.
 //!
