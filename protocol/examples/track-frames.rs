@@ -64,7 +64,8 @@ fn read(tracker: &mut Tracker, bytes: &[u8]) {
 #[inline(never)]
 fn step(tracker: &mut Tracker, bytes: &[u8]) {
     let mut rest = bytes;
-    while let Ok(Step { length: length @ 1.., .. }) = tracker.step(rest, &mut Options::default()) {
+    while !rest.is_empty() {
+        let Ok(Step { length, .. }) = tracker.step(rest, &mut Options::default()) else { return };
         rest = rest.get(length..).unwrap_or_default();
     }
 }

@@ -280,12 +280,15 @@ impl Tracker {
         if self.is_lost() {
             return true;
         }
-        let Some((header, size)) = Header::parse(bytes) else { return false };
         let Some(&start) = bytes.first_chunk() else { return false };
-        let (start, here) = (u16::from_le_bytes(start), bytes.len().saturating_sub(size));
+        let start = u16::from_le_bytes(start);
+        if !self.may_begin(u32::from(start & NOT_LENGTH)) {
+            return false;
+        }
         let [_, second] = start.to_le_bytes();
-        let is_part = self.may_begin(u32::from(start & NOT_LENGTH))
-            && check_length(second, header.length).is_ok()
+        let Some((header, size)) = Header::parse(bytes) else { return false };
+        let here = bytes.len().saturating_sub(size);
+        let is_part = check_length(second, header.length).is_ok()
             && header.length > here as u64
             && header.length <= limit;
         if is_part {
