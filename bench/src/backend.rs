@@ -3,13 +3,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use anyhow::{bail, Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use websocket_guard_core::frame::{mask, Control, Header, Mask, OpCode};
 use websocket_guard_core::handshake::accept::accept;
 
-use crate::{frame, http};
+use crate::http;
 
 const BACKLOG: u32 = 4096;
 const HEAD_LIMIT: usize = 16 << 10;
@@ -82,20 +84,20 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
 
 async fn echo(mut stream: TcpStream, mut bytes: Vec<u8>) -> Result<()> {
     loop {
-        let head = frame::Head::parse(&bytes)?;
-        let length = head.as_ref().map_or(0, |head| head.header + head.payload);
-        match head {
-            Some(head) if bytes.len() >= length => {
-                let mut answer = frame::header(head.opcode, head.payload);
-                let payload = bytes.get_mut(head.header..length).unwrap_or_default();
-                head.mask(payload);
+        let frame = message(&bytes)?;
+        let length = frame.as_ref().map_or(0, |(.., payload)| payload.end);
+        match frame {
+            Some((opcode, key, payload)) if bytes.len() >= length => {
+                let mut answer = Header::new(opcode, payload.len() as u64, None).encode().to_vec();
+                let payload = bytes.get_mut(payload).unwrap_or_default();
+                mask(payload, key);
                 answer.extend_from_slice(payload);
                 bytes.drain(..length);
                 if bytes.is_empty() && bytes.capacity() > IDLE_BUFFER {
                     bytes = Vec::new();
                 }
                 stream.write_all(&answer).await?;
-                if head.opcode == frame::CLOSE {
+                if opcode == OpCode::Control(Control::Close) {
                     return Ok(());
                 }
             }
@@ -109,5 +111,18 @@ async fn echo(mut stream: TcpStream, mut bytes: Vec<u8>) -> Result<()> {
                 }
             }
         }
+    }
+}
+
+/// What a client's frame is for, its key, and where its payload is; `None` while its header is not
+/// complete.
+fn message(bytes: &[u8]) -> Result<Option<(OpCode, Mask, Range<usize>)>> {
+    let Some((header, size)) = Header::parse(bytes) else { return Ok(None) };
+    let end = usize::try_from(header.length).ok().and_then(|length| length.checked_add(size));
+    match (header.opcode(), header.mask, end) {
+        (Some(opcode), Some(key), Some(end)) if header.is_final() && header.reserved() == 0 => {
+            Ok(Some((opcode, key, size..end)))
+        }
+        _ => bail!("a client sent a frame that is fragmented, not masked or unknown"),
     }
 }

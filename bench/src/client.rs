@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail, Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::frame::Echo;
+use crate::echo::Echo;
 use crate::http;
 
 /// The location that carries WebSocket, in the configuration of every proxy.

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
-use crate::frame::Echo;
+use crate::echo::Echo;
 use crate::report::{whole, Report};
 use crate::statistics::{median, order, quantile};
 use crate::subject::{self, Running};

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
-use crate::frame::Echo;
+use crate::echo::Echo;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, order, Estimate};
 use crate::subject::{self, Kind, Subject, APACHE, APACHE_THREADS, GUARD, HAND};

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
-use crate::frame::Echo;
+use crate::echo::Echo;
 use crate::process::own_cpu;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, order, Estimate};

@@ -2,6 +2,7 @@
 //!
 //! - [`words`], [`text`], [`http`]: modes and places, values in a sentence, the parts of an HTTP message
 //! - [`handshake`]: the opening handshake of RFC 6455, who may open one, and the check of a backend's 101
+//! - [`frame`]: the frames of a tunnel, without its sockets
 //! - [`findings`]: the catalogue of all that is reported, and its page of the documentation
 //! - [`config`]: the text of a configuration, and what its variables become for an upgrade
 //! - [`audit`]: what is wrong with a configuration, at load time
@@ -25,6 +26,7 @@ pub mod audit;
 pub mod config;
 pub mod diagnosis;
 pub mod findings;
+pub mod frame;
 pub mod handshake;
 pub mod http;
 pub mod text;

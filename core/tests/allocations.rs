@@ -1,4 +1,5 @@
-//! What runs for a request allocates nothing, however large its headers are.
+//! What runs for a request allocates nothing, however large its headers are, and nor does what runs
+//! for a frame.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -12,6 +13,9 @@ use websocket_guard_core::diagnosis::{
     Handler, NamedPlace, Reached, Sent, SwitchFault, TunnelEnd,
 };
 use websocket_guard_core::findings::Finding;
+use websocket_guard_core::frame::{
+    control, CloseCode, Event, MessageSize, Options, Pings, Reserved, Role, Step, Tail, Tracker,
+};
 use websocket_guard_core::handshake::accept::accept;
 use websocket_guard_core::handshake::origin::{OriginPolicy, Own};
 use websocket_guard_core::handshake::switch::{Offer, Switch};
@@ -22,6 +26,54 @@ use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::text::escape::Escaped;
 use websocket_guard_core::words::{Mode, Place};
+
+#[test]
+fn frames_are_tracked_without_allocations() {
+    let mut pings = Pings::new(*b"a secret");
+    let (mut tracker, mut size) =
+        (Tracker::new(Role::Client, Reserved::DEFLATE), MessageSize::new(100));
+    let stream = [
+        &b"\xc1\x85abcd01234\x01\x80abcd\x89\xfdabcd"[..],
+        &[b'x'; 125],
+        b"\x80\x80abcd\x8a\x8c\0\0\0\0a secret\0\0\0\x01\x88\x85\0\0\0\0\x03\xe8bye",
+    ]
+    .concat();
+    let (mut own, mut code) = (None, None);
+
+    let before = ALLOCATIONS.get();
+    let ping = pings.next(Some([1, 2, 3, 4]));
+    let close = control::close(CloseCode::RESTART, "the server restarts", None);
+    let mut tail: Option<Tail> = None;
+    for byte in stream.chunks(1) {
+        let mut buffer = [0; Tail::CAPACITY + 1];
+        let kept = tail.take().map_or(0, |tail| {
+            buffer.iter_mut().zip(tail.bytes()).for_each(|(to, from)| *to = *from);
+            tail.bytes().len()
+        });
+        buffer.iter_mut().skip(kept).zip(byte).for_each(|(to, from)| *to = *from);
+        let bytes = buffer.get(..=kept).unwrap_or_default();
+        if kept == 0 && tracker.pass(bytes, size.limit()) {
+            continue;
+        }
+        let mut options = Options { pings: Some(&pings), size: Some(&mut size) };
+        match tracker.step(bytes, &mut options) {
+            Ok(Step { event: Event::Incomplete { held }, .. }) => {
+                tail = Some(Tail::new(bytes, held));
+            }
+            Ok(Step { event: Event::OwnPong(number), .. }) => own = Some(number),
+            Ok(Step { event: Event::Close(close), .. }) => {
+                code = close.code().filter(|_| *close.reason() == *b"bye");
+            }
+            _ => {}
+        }
+    }
+    let after = ALLOCATIONS.get();
+
+    assert_eq!(after - before, 0);
+    assert_eq!((ping.len(), close.len()), (2 + 4 + Pings::PAYLOAD, 2 + 2 + 19));
+    assert_eq!((own, code), (Some(1), Some(CloseCode::NORMAL)));
+    assert_eq!((tracker.messages(), tracker.payload()), (2, 5));
+}
 
 #[test]
 fn a_large_request_is_checked_without_allocations() {
