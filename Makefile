@@ -94,8 +94,10 @@ echo-backend: ## build build/bin/echo-backend, which demo and interop talk to
 	@$(call put,build/target/release/echo-backend,build/bin/echo-backend)
 
 .PHONY: lint
-lint: ## check format (rustfmt) and code (clippy)
+lint: ## check format (rustfmt), who imports whom (.ci/imports) and code (clippy)
 	cargo fmt --all --check
+	.ci/imports --self-test
+	.ci/imports core/src
 	nginx-src/prepare $(FLAVOUR)
 	$(call cargo,$(FLAVOUR)) clippy --workspace --all-targets --locked -- -D warnings
 
@@ -108,13 +110,13 @@ FUZZ_SECONDS ?= 600
 
 .PHONY: fuzz fuzz-short
 fuzz: setup ## fuzz what reads a peer's bytes, FUZZ_SECONDS for each target
-	protocol/fuzz/run $(FUZZ_SECONDS)
+	core/fuzz/run $(FUZZ_SECONDS)
 fuzz-short: ## the same, 30 seconds for each target
-	protocol/fuzz/run 30
+	core/fuzz/run 30
 
 .PHONY: findings-doc
 findings-doc: ## write docs/findings.md anew from the catalogue
-	$(pure-cargo) run --quiet --locked -p websocket-guard-protocol --example findings-doc
+	$(pure-cargo) run --quiet --locked -p websocket-guard-core --example findings-doc
 
 .PHONY: test
 test: setup setup-interop lint unit fuzz-short module $(FLAVOURS:%=module-%) test-nginx test-build interop demo-check ## everything

@@ -3,11 +3,10 @@
 mod describe;
 mod files;
 
-use ngx::ffi::{ngx_conf_t, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE, NGX_LOG_WARN};
-use websocket_guard_protocol::audit::{audit, summaries};
-use websocket_guard_protocol::catalogue::Level;
+use ngx::ffi::{ngx_conf_t, NGX_LOG_INFO};
+use websocket_guard_core::audit::{audit, summaries};
 
-use crate::conf::{MainConf, MergedLevel};
+use crate::conf::{nginx_level, MainConf, MergedLevel};
 use crate::delivery::{self, Delivery};
 
 /// Audits the configuration, if any of it is guarded, checked or a recipe by hand.
@@ -34,13 +33,4 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
         })
     };
     main.reports = reports;
-}
-
-fn nginx_level(level: Level) -> u32 {
-    match level {
-        Level::Error | Level::Configured => NGX_LOG_ERR,
-        Level::Warn => NGX_LOG_WARN,
-        Level::Notice => NGX_LOG_NOTICE,
-        Level::Info => NGX_LOG_INFO,
-    }
 }

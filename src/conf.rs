@@ -11,10 +11,11 @@ use ngx::ffi::{
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
-use websocket_guard_protocol::catalogue::{Finding, FindingSet};
-use websocket_guard_protocol::handshake::Strictness;
-use websocket_guard_protocol::origin::OriginPolicy;
-use websocket_guard_protocol::upgrade::Protocols;
+use websocket_guard_core::findings::{self, Finding, FindingSet};
+use websocket_guard_core::handshake::origin::OriginPolicy;
+use websocket_guard_core::handshake::upgrade::Protocols;
+use websocket_guard_core::handshake::Strictness;
+use websocket_guard_core::words::Mode;
 
 use crate::cache_condition::ConditionList;
 use crate::delivery::Delivered;
@@ -48,30 +49,6 @@ unsafe impl HttpModuleLocationConf for Guard {
     type LocationConf = LocationConf;
 }
 
-/// What `websocket_guard` says of a location.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    #[default]
-    Off,
-    /// Audited, but not changed.
-    Check,
-    /// Only what an upgrade needs; other requests keep their own settings.
-    Auto,
-    /// A realtime location: all its requests get long timeouts and no buffering.
-    On,
-}
-
-impl Mode {
-    /// The words of the directive.
-    pub const WORDS: [(&'static str, Mode); 4] =
-        [("off", Mode::Off), ("check", Mode::Check), ("auto", Mode::Auto), ("on", Mode::On)];
-
-    /// Whether the guard changes what such a location sends.
-    pub fn applies(self) -> bool {
-        matches!(self, Mode::Auto | Mode::On)
-    }
-}
-
 /// The level of the run-time diagnoses that have none of their own; nginx's levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
@@ -98,6 +75,16 @@ impl Default for LogLevel {
     /// Visible in a stock nginx, whose error_log has this level.
     fn default() -> Self {
         LogLevel::Level(NGX_LOG_ERR)
+    }
+}
+
+/// The number of a level.
+pub fn nginx_level(level: findings::Level) -> u32 {
+    match level {
+        findings::Level::Error => NGX_LOG_ERR,
+        findings::Level::Warn => NGX_LOG_WARN,
+        findings::Level::Notice => NGX_LOG_NOTICE,
+        findings::Level::Info => NGX_LOG_INFO,
     }
 }
 
@@ -250,7 +237,7 @@ impl LocationConf {
 
     /// Whether the guard moves the bytes of the location's tunnels.
     pub fn pumps(&self) -> bool {
-        self.mode().applies() && self.tunnel.unwrap_or_default() == TunnelLoop::Pump
+        self.mode().is_guarded() && self.tunnel.unwrap_or_default() == TunnelLoop::Pump
     }
 
     /// The upgrade protocols that are forwarded; set in all locations once they are merged.

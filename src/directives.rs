@@ -12,14 +12,15 @@ use ngx::ffi::{
 };
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_conf_log_error;
-use websocket_guard_protocol::catalogue::{Finding, FindingSet};
-use websocket_guard_protocol::escape::Escaped;
-use websocket_guard_protocol::handshake::Strictness;
-use websocket_guard_protocol::origin::OriginPolicy;
-use websocket_guard_protocol::upgrade::Protocols;
+use websocket_guard_core::findings::{Finding, FindingSet};
+use websocket_guard_core::handshake::origin::OriginPolicy;
+use websocket_guard_core::handshake::upgrade::Protocols;
+use websocket_guard_core::handshake::Strictness;
+use websocket_guard_core::text::escape::Escaped;
 
-use crate::conf::{Guard, LocationConf, LogLevel, Mode, TunnelLoop};
+use crate::conf::{Guard, LocationConf, LogLevel, TunnelLoop};
 use crate::nginx::{elements, ngx_str};
+use websocket_guard_core::words::Mode;
 
 /// The command table; `ngx_null_command` ends it.
 pub static mut COMMANDS: [ngx_command_t; 11] = [

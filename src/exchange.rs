@@ -29,8 +29,8 @@ use core::slice;
 use ngx::ffi::{
     ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_http_upstream_t, ngx_str_t, ngx_uint_t,
 };
-use websocket_guard_protocol::diagnosis::{Failure, SwitchFault};
-use websocket_guard_protocol::head::Head;
+use websocket_guard_core::diagnosis::{Failure, SwitchFault};
+use websocket_guard_core::http::head::Head;
 
 use crate::request::{bytes, Location, Request};
 

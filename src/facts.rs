@@ -1,15 +1,15 @@
 //! Gathers what nginx knows about a request, for the diagnosis.
 
 use ngx::ffi::{ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t};
-use websocket_guard_protocol::diagnosis::{
-    Alteration, Asks, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit, Mode, Place,
-    Reached, Sent, Upstream,
+use websocket_guard_core::diagnosis::{
+    Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
+    NamedPlace, Reached, Sent,
 };
-use websocket_guard_protocol::handshake::HttpVersion;
-use websocket_guard_protocol::head::Head;
+use websocket_guard_core::http::head::Head;
+use websocket_guard_core::http::version::HttpVersion;
+use websocket_guard_core::words::Place;
 
 use crate::attempt::{Attempt, Checked};
-use crate::conf;
 use crate::exchange::Exchange;
 use crate::gate;
 use crate::nginx::speaks_tls;
@@ -49,7 +49,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
     };
 
     Some(Facts {
-        mode: mode(location.conf.mode()),
+        mode: location.conf.mode(),
         location: (reached || !location.core.name.is_empty()).then(|| place(location)),
         marked_location: request
             .server_conf()
@@ -107,20 +107,11 @@ pub fn handler(upstream: &ngx_http_upstream_t) -> Handler {
 }
 
 /// A location and where it was opened.
-pub fn place(location: Location) -> Place<'static> {
-    Place {
+pub fn place(location: Location) -> NamedPlace<'static> {
+    let opened = location.conf.location_opened;
+    NamedPlace {
         name: bytes(location.core.name),
-        file: bytes(location.conf.location_opened.file),
-        line: location.conf.location_opened.line,
-    }
-}
-
-pub fn mode(mode: conf::Mode) -> Mode {
-    match mode {
-        conf::Mode::Off => Mode::Off,
-        conf::Mode::Check => Mode::Check,
-        conf::Mode::Auto => Mode::Auto,
-        conf::Mode::On => Mode::On,
+        place: Place { file: bytes(opened.file), line: opened.line },
     }
 }
 
@@ -229,7 +220,7 @@ fn describe_upstream(
     request: &Request,
     upstream: &'static ngx_http_upstream_t,
     exchange: Option<&'static Exchange>,
-) -> (Upstream<'static>, Handler) {
+) -> (BackendFacts<'static>, Handler) {
     // SAFETY: these live in the pool of the request or that of its configuration (see `exchange`).
     let (conf, state, resolved, redirect, accel_redirect) = unsafe {
         (
@@ -246,7 +237,7 @@ fn describe_upstream(
     let server = conf.and_then(|conf| unsafe { conf.upstream.as_ref() });
     let reached =
         state.map_or(Reached::Nothing, |state| reached(state.connect_time, state.header_time));
-    let described = Upstream {
+    let described = BackendFacts {
         peer: exchange.map(Exchange::peer).unwrap_or_default(),
         name: match (resolved, server) {
             (Some(resolved), _) => bytes(resolved.host),

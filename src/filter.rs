@@ -115,7 +115,7 @@ unsafe fn pass_on(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_in
 #[cold]
 fn is_guarded_tunnel(request: &Request) -> bool {
     request.is_main()
-        && request.location().is_some_and(|conf| conf.mode().applies())
+        && request.location().is_some_and(|conf| conf.mode().is_guarded())
         // SAFETY: the upstream belongs to the live request.
         && request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.upgrade() != 0)
 }

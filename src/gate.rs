@@ -8,15 +8,16 @@ use ngx::ffi::{
     ngx_hash_key_lc, ngx_http_request_t, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t,
     ngx_uint_t, NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN,
 };
-use websocket_guard_protocol::diagnosis::{Asks, Gate};
-use websocket_guard_protocol::field::{Fields, Values};
-use websocket_guard_protocol::handshake::{self, Action, Violation};
-use websocket_guard_protocol::origin::Own;
+use websocket_guard_core::diagnosis::{Asks, Gate};
+use websocket_guard_core::handshake::origin::Own;
+use websocket_guard_core::handshake::{self, Action, Violation};
+use websocket_guard_core::http::field::{Fields, Values};
 
 use crate::attempt::{Attempt, Checked};
-use crate::conf::{LocationConf, Mode};
+use crate::conf::LocationConf;
 use crate::nginx::{ngx_str, AllocationFailed};
 use crate::request::{bytes, configured, Request};
+use websocket_guard_core::words::Mode;
 
 /// The opening handshake of a request.
 type Handshake<F> = handshake::Request<Values<'static, F>>;
@@ -59,7 +60,7 @@ fn pass(request: Request) -> Result<(), ngx_int_t> {
 
     let handshake = request.handshake();
     let checked = check(&request, conf, &handshake);
-    let answer = match conf.mode().applies() {
+    let answer = match conf.mode().is_guarded() {
         true if attempt.is_at_error_page() => {
             // Its status is that of the error, so that no 101 can come of it: only the page is wanted, and was not
             // what the gate may have refused.
@@ -98,7 +99,7 @@ fn decide<F: Fields<'static>>(
 }
 
 fn is_guarded(request: &Request) -> bool {
-    request.location().is_some_and(|conf| conf.mode().applies())
+    request.location().is_some_and(|conf| conf.mode().is_guarded())
 }
 
 /// Checks a request that has an Upgrade header, as the location would in mode `on`.

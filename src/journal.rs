@@ -10,14 +10,13 @@ use core::ptr;
 
 use ngx::ffi::{
     ngx_add_timer, ngx_connection_t, ngx_del_timer, ngx_event_t, ngx_http_request_t, ngx_int_t,
-    ngx_log_error_core, ngx_log_t, ngx_msec_t, ngx_uint_t, NGX_LOG_ERR, NGX_LOG_INFO,
-    NGX_LOG_NOTICE, NGX_LOG_WARN,
+    ngx_log_error_core, ngx_log_t, ngx_msec_t, ngx_uint_t,
 };
-use websocket_guard_protocol::catalogue::{Finding, Level};
-use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis};
-use websocket_guard_protocol::flood::{Flood, Sum};
+use websocket_guard_core::diagnosis::flood::{Flood, Sum};
+use websocket_guard_core::diagnosis::{diagnose, Diagnosis};
+use websocket_guard_core::findings::Finding;
 
-use crate::conf::{LocationConf, LogLevel};
+use crate::conf::{nginx_level, LocationConf, LogLevel};
 use crate::facts;
 use crate::request::{Location, Request};
 use crate::text::Filler;
@@ -86,13 +85,7 @@ pub fn write(request: &Request, location: Location, diagnosis: &Diagnosis) {
 /// The level at which a diagnosis is written; `None` if it is not.
 fn level(conf: &LocationConf, diagnosis: &Diagnosis) -> Option<u32> {
     let LogLevel::Level(configured) = conf.log() else { return None };
-    Some(match diagnosis.level() {
-        Level::Error => NGX_LOG_ERR,
-        Level::Warn => NGX_LOG_WARN,
-        Level::Notice => NGX_LOG_NOTICE,
-        Level::Info => NGX_LOG_INFO,
-        Level::Configured => configured,
-    })
+    Some(diagnosis.level().map_or(configured, nginx_level))
 }
 
 /// # Safety

@@ -11,7 +11,7 @@ use ngx::ffi::{
     ngx_http_phases_NGX_HTTP_PREACCESS_PHASE as PREACCESS_PHASE, ngx_int_t, NGX_HTTP_MODULE,
 };
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
-use websocket_guard_protocol::upgrade::Protocols;
+use websocket_guard_core::handshake::upgrade::Protocols;
 
 use crate::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
 use crate::nginx::{place, push_front, AllocationFailed};
@@ -158,7 +158,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
             tunnel::prepare(cf, main, *level)?;
         }
         // SAFETY: the configuration is live.
-        main.guards |= unsafe { level.conf.as_ref() }.mode().applies();
+        main.guards |= unsafe { level.conf.as_ref() }.mode().is_guarded();
     }
     // SAFETY: as above.
     unsafe { audit::run(cf, main, &levels) };

@@ -15,8 +15,8 @@ use ngx::ffi::{
     ngx_http_script_len_code_pt, ngx_http_upstream_conf_t, ngx_http_upstream_local_t,
     ngx_http_upstream_peer_t, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_keyval_t, ngx_str_t,
 };
-use websocket_guard_protocol::diagnosis::Gate;
-use websocket_guard_protocol::token::trim;
+use websocket_guard_core::diagnosis::Gate;
+use websocket_guard_core::http::token::trim;
 
 use crate::attempt::{Attempt, Checked};
 use crate::conf::{Level, LocationConf, MainConf, MergedLevel};
@@ -64,7 +64,7 @@ pub unsafe fn prepare(
 ) -> Result<(), AllocationFailed> {
     // SAFETY: the location's configurations live as long as the cycle.
     let conf = unsafe { location.conf.as_ref() };
-    if location.level == Level::Server || !conf.mode().applies() {
+    if location.level == Level::Server || !conf.mode().is_guarded() {
         return Ok(());
     }
     // Headers of uwsgi and scgi have no ends of lines.

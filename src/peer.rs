@@ -16,7 +16,7 @@ use ngx::ffi::{
     ngx_msec_t, ngx_peer_connection_t, ngx_uint_t,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
-use websocket_guard_protocol::diagnosis::{Failure, Waiting};
+use websocket_guard_core::diagnosis::{Failure, Waiting};
 
 use crate::exchange::Exchange;
 use crate::nginx::{elements, speaks_tls};

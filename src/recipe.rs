@@ -17,12 +17,13 @@ use ngx::ffi::{
 use ngx::http::{HttpModuleLocationConf, HttpModuleServerConf, NgxHttpCoreModule};
 
 use crate::cache_condition::ConditionList;
-use crate::conf::{Guard, Level, LocationConf, MainConf, MergedLevel, Mode};
+use crate::conf::{Guard, Level, LocationConf, MainConf, MergedLevel};
 use crate::headers::{HeaderList, OwnUpgrade, CHECKED_UPGRADE};
 use crate::nginx::{place, AllocationFailed};
 use crate::params::ParamList;
 use crate::proxies::{Field, ProxyModule, Value, MODULES};
 use crate::tunnel::{TunnelConf, TunnelTimeouts};
+use websocket_guard_core::words::Mode;
 
 /// The guard's own idle limit, in milliseconds.
 const DEFAULT_TIMEOUT: ngx_msec_t = 60 * 60 * 1000;
@@ -159,7 +160,7 @@ pub unsafe fn merge(
     }
 
     let server = NgxHttpCoreModule::server_conf(cf);
-    if level == Level::Location && conf.mode().applies() {
+    if level == Level::Location && conf.mode().is_guarded() {
         let (server, location) = (Guard::server_conf_mut(cf), NgxHttpCoreModule::location_conf(cf));
         if let (Some(server), Some(location)) = (server, location) {
             server.guarded_location.get_or_insert(location.name);
@@ -191,8 +192,8 @@ unsafe fn fill_in(
     inherited: &[Settings; MODULES],
 ) -> Result<(), AllocationFailed> {
     let mode = conf.mode();
-    conf.recipe.written = mode.applies();
-    if !mode.applies() && !parent.recipe.written {
+    conf.recipe.written = mode.is_guarded();
+    if !mode.is_guarded() && !parent.recipe.written {
         return Ok(());
     }
 
@@ -209,7 +210,7 @@ unsafe fn fill_in(
 
         let mut own_upgrade = None;
         let realtime = mode == Mode::On;
-        let upgrades = mode.applies();
+        let upgrades = mode.is_guarded();
         let plain = own.or(inherited);
         // SAFETY: the array has the module's configuration.
         let module_conf = unsafe { module.location_conf(loc_conf) };

@@ -14,10 +14,11 @@ use ngx::ffi::{
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
-use websocket_guard_protocol::field::{self, Field, Fields};
-use websocket_guard_protocol::handshake::{self, HttpVersion};
-use websocket_guard_protocol::token::{same, Lines};
-use websocket_guard_protocol::upgrade::Selection;
+use websocket_guard_core::handshake;
+use websocket_guard_core::handshake::upgrade::Selection;
+use websocket_guard_core::http::field::{self, FieldLine, Fields};
+use websocket_guard_core::http::token::{same, Lines};
+use websocket_guard_core::http::version::HttpVersion;
 
 use crate::conf::{Guard, LocationConf, MainConf, ServerConf};
 use crate::nginx::{ngx_str, speaks_tls, HeaderLines};
@@ -261,7 +262,7 @@ impl Request {
             return Some(ngx_str_t::empty());
         };
         let asked = || self.allowed(&protocols.select(self.values("Upgrade")));
-        if !conf.mode().applies() {
+        if !conf.mode().is_guarded() {
             return asked();
         }
         match self.attempt() {
@@ -425,7 +426,7 @@ pub fn fields(table: &'static ngx_list_t) -> impl Fields<'static> {
 #[derive(Clone, Copy)]
 struct Line(NonNull<ngx_table_elt_t>);
 
-impl Field<'static> for Line {
+impl FieldLine<'static> for Line {
     #[inline(always)]
     fn value(self, name: &str) -> Option<&'static [u8]> {
         // SAFETY: see above.

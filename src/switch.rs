@@ -4,9 +4,9 @@ use ngx::ffi::{
     ngx_http_clean_header, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_BAD_GATEWAY,
     NGX_HTTP_SWITCHING_PROTOCOLS,
 };
-use websocket_guard_protocol::diagnosis::SwitchFault;
-use websocket_guard_protocol::field::{self, Fields};
-use websocket_guard_protocol::response::{Sent, Switch};
+use websocket_guard_core::diagnosis::SwitchFault;
+use websocket_guard_core::handshake::switch::{Offer, Switch};
+use websocket_guard_core::http::field::{self, Fields};
 
 use crate::conf::LocationConf;
 use crate::exchange::Exchange;
@@ -25,7 +25,7 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
     // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
     let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
     let fault = fault(&request, conf, upstream);
-    let guarded = conf.mode().applies();
+    let guarded = conf.mode().is_guarded();
     let known = request.attempt().is_some();
     if let (Some(fault), Some(attempt)) = (fault, request.start_attempt()) {
         if !known {
@@ -63,7 +63,7 @@ pub fn verify_hidden(request: Request) -> Result<(), ngx_int_t> {
     // SAFETY: the upstream belongs to the live request.
     let upstream = unsafe { upstream.as_ref() };
     let is_101 = upstream.headers_in.status_n == NGX_HTTP_SWITCHING_PROTOCOLS as usize;
-    if is_101 && conf.mode().applies() {
+    if is_101 && conf.mode().is_guarded() {
         return Err(refuse(request));
     }
     Ok(())
@@ -112,8 +112,8 @@ fn compare(
         ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"],
     );
     // A location's own proxy_set_header may have sent more than is allowed.
-    let allowed = conf.protocols().filter(|_| conf.mode().applies());
-    let sent = Sent { upgrade, allowed, key, subprotocols, extensions };
+    let allowed = conf.protocols().filter(|_| conf.mode().is_guarded());
+    let sent = Offer { upgrade, allowed, key, subprotocols, extensions };
     match switch.verify(&sent) {
         Ok(()) => None,
         Err(_) if sent.offers_nothing() => Some(SwitchFault::Unsolicited),

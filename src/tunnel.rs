@@ -7,7 +7,7 @@ use ngx::ffi::{
     ngx_conf_t, ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_request_t,
     ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
 };
-use websocket_guard_protocol::diagnosis::{diagnose_end, End, EndSigns, TunnelEnd};
+use websocket_guard_core::diagnosis::{diagnose_end, End, EndSigns, TunnelEnd};
 
 use crate::attempt::Attempt;
 use crate::conf::{Level, LocationConf, MainConf, MergedLevel};
@@ -51,7 +51,7 @@ pub unsafe fn prepare(
     // SAFETY: the location's configurations live as long as the cycle; nobody else refers to this
     // module's.
     let conf = unsafe { location.conf.as_mut() };
-    if location.level == Level::Server || !conf.mode().applies() {
+    if location.level == Level::Server || !conf.mode().is_guarded() {
         return Ok(());
     }
     for (module, timeouts) in main.proxies.iter().zip(conf.recipe.tunnel_timeouts) {
@@ -185,7 +185,7 @@ fn report_end(request: &Request, attempt: &Attempt, tunnel: &Tunnel, rc: ngx_int
             backend_silent_ms: silence(backend).unwrap_or(age).min(age),
             peer: attempt.exchange(request).map(Exchange::peer).unwrap_or_default(),
             handler: facts::handler(upstream),
-            mode: facts::mode(location.conf.mode()),
+            mode: location.conf.mode(),
         };
         if let Some(diagnosis) = diagnose_end(&end) {
             journal::write(request, location, &diagnosis);

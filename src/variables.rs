@@ -10,15 +10,16 @@ use ngx::ffi::{
     NGX_HTTP_VAR_NOCACHEABLE,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
-use websocket_guard_protocol::diagnosis::{diagnose, Diagnosis, Facts};
-use websocket_guard_protocol::token::contains_token;
+use websocket_guard_core::diagnosis::{diagnose, Diagnosis, Facts};
+use websocket_guard_core::http::token::contains_token;
 
 use crate::attempt::Attempt;
-use crate::conf::{LocationConf, Mode};
+use crate::conf::LocationConf;
 use crate::facts;
 use crate::nginx::{elements, evaluate, ngx_str, AllocationFailed};
 use crate::request::{bytes, set_variable, Request};
 use crate::upstreams;
+use websocket_guard_core::words::Mode;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
 /// never an upgrade.

@@ -3,13 +3,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 
+use anyhow::{bail, Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use websocket_guard_protocol::accept::accept;
+use websocket_guard_core::frame::{mask, Control, Header, Mask, OpCode};
+use websocket_guard_core::handshake::accept::accept;
 
-use crate::error::{Doing, Error, Result};
-use crate::{frame, http};
+use crate::http;
 
 const BACKLOG: u32 = 4096;
 const HEAD_LIMIT: usize = 16 << 10;
@@ -20,7 +22,7 @@ const IDLE_BUFFER: usize = 4 << 10;
 pub fn start(address: SocketAddr) -> Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
-    socket.bind(address).doing(address)?;
+    socket.bind(address).with_context(|| address.to_string())?;
     let listener = socket.listen(BACKLOG)?;
     tokio::spawn(async move {
         loop {
@@ -43,7 +45,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
     loop {
         let Some(length) = http::head(&bytes) else {
             if bytes.len() > HEAD_LIMIT {
-                return Err(Error::new("a request head without end"));
+                bail!("a request head without end");
             }
             if stream.read_buf(&mut bytes).await? == 0 {
                 return Ok(());
@@ -51,7 +53,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
             continue;
         };
         let request: Vec<u8> = bytes.drain(..length).collect();
-        let head = std::str::from_utf8(&request).map_err(|error| Error::new(error.to_string()))?;
+        let head = std::str::from_utf8(&request)?;
         let connection = http::value(head, "Connection").unwrap_or_default().to_ascii_lowercase();
         let upgrade = http::value(head, "Upgrade").unwrap_or_default();
         let key = http::value(head, "Sec-WebSocket-Key");
@@ -82,20 +84,20 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
 
 async fn echo(mut stream: TcpStream, mut bytes: Vec<u8>) -> Result<()> {
     loop {
-        let head = frame::Head::parse(&bytes)?;
-        let length = head.as_ref().map_or(0, |head| head.header + head.payload);
-        match head {
-            Some(head) if bytes.len() >= length => {
-                let mut answer = frame::header(head.opcode, head.payload);
-                let payload = bytes.get_mut(head.header..length).unwrap_or_default();
-                head.mask(payload);
+        let frame = message(&bytes)?;
+        let length = frame.as_ref().map_or(0, |(.., payload)| payload.end);
+        match frame {
+            Some((opcode, key, payload)) if bytes.len() >= length => {
+                let mut answer = Header::new(opcode, payload.len() as u64, None).encode().to_vec();
+                let payload = bytes.get_mut(payload).unwrap_or_default();
+                mask(payload, key);
                 answer.extend_from_slice(payload);
                 bytes.drain(..length);
                 if bytes.is_empty() && bytes.capacity() > IDLE_BUFFER {
                     bytes = Vec::new();
                 }
                 stream.write_all(&answer).await?;
-                if head.opcode == frame::CLOSE {
+                if opcode == OpCode::Control(Control::Close) {
                     return Ok(());
                 }
             }
@@ -109,5 +111,18 @@ async fn echo(mut stream: TcpStream, mut bytes: Vec<u8>) -> Result<()> {
                 }
             }
         }
+    }
+}
+
+/// What a client's frame is for, its key, and where its payload is; `None` while its header is not
+/// complete.
+fn message(bytes: &[u8]) -> Result<Option<(OpCode, Mask, Range<usize>)>> {
+    let Some((header, size)) = Header::parse(bytes) else { return Ok(None) };
+    let end = usize::try_from(header.length).ok().and_then(|length| length.checked_add(size));
+    match (header.opcode(), header.mask, end) {
+        (Some(opcode), Some(key), Some(end)) if header.is_final() && header.reserved() == 0 => {
+            Ok(Some((opcode, key, size..end)))
+        }
+        _ => bail!("a client sent a frame that is fragmented, not masked or unknown"),
     }
 }

@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use crate::error::{read, Error, Result};
+use anyhow::{anyhow, Result};
+
+use crate::files::read;
 
 /// Puts valgrind in front of a program; its counts land in `output`.
 pub fn arguments(command: &mut Command, output: &Path) {
@@ -62,8 +64,7 @@ impl Part {
 impl Count {
     /// What a program has executed.
     pub fn read(output: &Path) -> Result<Self> {
-        Self::parse(&read(output)?)
-            .ok_or_else(|| Error::new(format!("no totals in {}", output.display())))
+        Self::parse(&read(output)?).ok_or_else(|| anyhow!("no totals in {}", output.display()))
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
+use anyhow::{anyhow, bail, Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::error::{Doing, Error, Result};
-use crate::frame::Echo;
+use crate::echo::Echo;
 use crate::http;
 
 /// The location that carries WebSocket, in the configuration of every proxy.
@@ -17,7 +17,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 pub async fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address).await.doing("connecting")?;
+    let stream = TcpStream::connect(address).await.context("connecting")?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -29,35 +29,35 @@ pub async fn open(address: SocketAddr) -> Result<TcpStream> {
         "GET {WEBSOCKET} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     );
-    stream.write_all(request.as_bytes()).await.doing("sending a handshake")?;
-    let (head, rest) = answer(&mut stream).await.doing("waiting for the 101")?;
+    stream.write_all(request.as_bytes()).await.context("sending a handshake")?;
+    let (head, rest) = answer(&mut stream).await.context("waiting for the 101")?;
     if !head.starts_with("HTTP/1.1 101 ")
         || http::value(&head, "Sec-WebSocket-Accept") != Some(ACCEPT)
         || !rest.is_empty()
     {
-        return Err(Error::new(format!("not the 101 that was expected: {head}")));
+        bail!("not the 101 that was expected: {head}");
     }
     Ok(stream)
 }
 
 /// Ends a tunnel and waits until the other side has, too.
 pub async fn close(mut stream: TcpStream) -> Result<()> {
-    stream.shutdown().await.doing("closing")?;
+    stream.shutdown().await.context("closing")?;
     match stream.read(&mut [0]).await {
         Ok(0) => Ok(()),
-        Ok(_) => Err(Error::new("bytes that nobody sent at the end of a tunnel")),
+        Ok(_) => Err(anyhow!("bytes that nobody sent at the end of a tunnel")),
         // How a proxy drops the connection after our end is its own affair.
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
-        Err(error) => Err(error).doing("waiting for the end of a tunnel"),
+        Err(error) => Err(error).context("waiting for the end of a tunnel"),
     }
 }
 
 /// Sends a message and waits until it has come back.
 pub async fn echo(stream: &mut TcpStream, message: &mut Echo, room: &mut Vec<u8>) -> Result<()> {
     message.advance();
-    stream.write_all(&message.request).await.doing("sending a message")?;
+    stream.write_all(&message.request).await.context("sending a message")?;
     room.resize(message.answer.len(), 0);
-    stream.read_exact(room).await.doing("waiting for a message")?;
+    stream.read_exact(room).await.context("waiting for a message")?;
     same(room, message)
 }
 
@@ -65,27 +65,24 @@ pub fn same(received: &[u8], message: &Echo) -> Result<()> {
     if received == message.answer {
         Ok(())
     } else {
-        Err(Error::new("a message came back altered"))
+        Err(anyhow!("a message came back altered"))
     }
 }
 
 /// One plain request on a connection that stays open.
 pub async fn get(stream: &mut TcpStream, path: &str) -> Result<()> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.doing("sending a request")?;
-    let (head, mut body) = answer(stream).await.doing("waiting for an answer")?;
+    stream.write_all(request.as_bytes()).await.context("sending a request")?;
+    let (head, mut body) = answer(stream).await.context("waiting for an answer")?;
     while body.len() < 2 {
-        if stream.read_buf(&mut body).await.doing("waiting for a body")? == 0 {
+        if stream.read_buf(&mut body).await.context("waiting for a body")? == 0 {
             break;
         }
     }
     if head.starts_with("HTTP/1.1 200 ") && body == b"ok" {
         Ok(())
     } else {
-        Err(Error::new(format!(
-            "not the answer that was expected: {head}{}",
-            String::from_utf8_lossy(&body)
-        )))
+        Err(anyhow!("not the answer that was expected: {head}{}", String::from_utf8_lossy(&body)))
     }
 }
 
@@ -94,7 +91,7 @@ async fn answer(stream: &mut TcpStream) -> Result<(String, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut bytes).await? == 0 {
-            return Err(Error::new("the connection was closed"));
+            bail!("the connection was closed");
         }
         if let Some(length) = http::head(&bytes) {
             let rest = bytes.split_off(length);

@@ -1,16 +1,18 @@
 //! `nginx -t` on very large configurations: time, memory and instructions.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::callgrind::{self, Count};
 use crate::chart::{Bar, Panel};
-use crate::error::{write, Doing, Error, Result};
+use crate::files::write;
 use crate::process::pinned;
 use crate::report::{ratio, whole, Bound, Report};
-use crate::statistics::{median, Estimate, Random};
+use crate::statistics::{median, order, Estimate};
 use crate::subject::{HAND_DIRECTIVES, HAND_MAP, TEMPORARY_PATHS};
 use crate::Bench;
+use anyhow::{anyhow, Context, Result};
+use fastrand::Rng;
 
 const SERVERS: usize = 50;
 
@@ -39,38 +41,38 @@ struct Load {
 struct Measured {
     name: &'static str,
     variant: Variant,
+    directory: PathBuf,
+    file: PathBuf,
     loads: Vec<Load>,
+    /// Of a location.
     instructions: f64,
+}
+
+impl Measured {
+    fn times(&self) -> Vec<f64> {
+        self.loads.iter().map(|load| load.time).collect()
+    }
+
+    fn memories(&self) -> Vec<f64> {
+        self.loads.iter().map(|load| load.memory).collect()
+    }
 }
 
 pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let (rounds, locations) = if bench.quick { (3, 5_000) } else { (7, 50_000) };
-    let mut files = Vec::new();
     let mut all = Vec::new();
-    for (at, (variant, name)) in VARIANTS.into_iter().enumerate() {
-        let directory = bench.scratch.directory(&format!("configuration-{at}"))?;
-        let (file, empty) = (directory.join("nginx.conf"), directory.join("empty.conf"));
-        write(&file, &text(bench, variant, locations))?;
-        write(&empty, &text(bench, variant, 0))?;
+    for (variant, name) in VARIANTS {
         bench.progress(format!("Configuration, instructions, {name}"));
-        let rest = instructions(bench, &directory, &empty).await.doing(name)?;
-        let whole = instructions(bench, &directory, &file).await.doing(name)?;
-        files.push((directory, file));
-        all.push(Measured {
-            name,
-            variant,
-            loads: Vec::new(),
-            instructions: (whole - rest) / locations as f64,
-        });
+        all.push(prepare(bench, variant, name, locations).await.context(name)?);
     }
-    let mut random = Random::new(3);
+    // The same order in every run, so that a run can be repeated.
+    let mut random = Rng::with_seed(3);
     for round in 0..rounds {
         bench.progress(format!("Configuration, round {} of {rounds}", round + 1));
-        for at in random.order(all.len()) {
-            let (Some(measured), Some((directory, file))) = (all.get_mut(at), files.get(at)) else {
-                continue;
-            };
-            measured.loads.push(load(bench, directory, file).await.doing(measured.name)?);
+        for at in order(&mut random, all.len()) {
+            let Some(measured) = all.get_mut(at) else { continue };
+            let load = load(bench, &measured.directory, &measured.file).await;
+            measured.loads.push(load.context(measured.name)?);
         }
     }
 
@@ -79,22 +81,42 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         "`nginx -t` of {locations} proxied locations in {SERVERS} servers: medians of {rounds} interleaved runs; user-space \
          instructions of a location, counted by callgrind (a configuration without locations subtracted)."
     ));
-    let Some(hand) = all.first() else { return Ok(()) };
-    let times = |of: &Measured| of.loads.iter().map(|load| load.time).collect::<Vec<_>>();
-    let memories = |of: &Measured| of.loads.iter().map(|load| load.memory).collect::<Vec<_>>();
+    describe(report, &locations, &all);
+    Ok(())
+}
+
+/// Writes the configurations of a variant and counts its instructions.
+async fn prepare(
+    bench: &Bench,
+    variant: Variant,
+    name: &'static str,
+    locations: usize,
+) -> Result<Measured> {
+    let directory = bench.scratch.directory(&format!("configuration-{}", variant as u8))?;
+    let (file, empty) = (directory.join("nginx.conf"), directory.join("empty.conf"));
+    write(&file, &text(bench, variant, locations))?;
+    write(&empty, &text(bench, variant, 0))?;
+    let rest = instructions(bench, &directory, &empty).await?;
+    let whole = instructions(bench, &directory, &file).await?;
+    let instructions = (whole - rest) / locations as f64;
+    Ok(Measured { name, variant, directory, file, loads: Vec::new(), instructions })
+}
+
+fn describe(report: &mut Report, locations: &str, all: &[Measured]) {
+    let Some(hand) = all.first() else { return };
     let mut rows = Vec::new();
     let mut panels = [
         Panel { title: "Instructions of a location while loading".to_owned(), bars: Vec::new() },
         Panel { title: format!("Peak memory with {locations} locations, MiB"), bars: Vec::new() },
     ];
-    for measured in &all {
-        let time = Estimate::ratio(&times(measured), &times(hand));
-        let memory = Estimate::ratio(&memories(measured), &memories(hand));
+    for measured in all {
+        let time = Estimate::ratio(&measured.times(), &hand.times());
+        let memory = Estimate::ratio(&measured.memories(), &hand.memories());
         let instructions = Estimate::exact(measured.instructions / hand.instructions);
-        let mebibytes = median(&memories(measured)) / 1024.0;
+        let mebibytes = median(&measured.memories()) / 1024.0;
         rows.push(vec![
             measured.name.to_owned(),
-            format!("{:.2}", median(&times(measured))),
+            format!("{:.2}", median(&measured.times())),
             format!("{mebibytes:.0}"),
             whole(measured.instructions),
             ratio(&time),
@@ -110,16 +132,10 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         });
         peaks.bars.push(Bar { label, value: mebibytes, text: format!("{mebibytes:.0}") });
         if measured.variant == Variant::Guard {
-            report.goal(
-                format!("Load of {locations} locations: instructions × hand"),
-                Bound::AtMost(1.0),
-                instructions,
-            );
-            report.goal(
-                format!("Load of {locations} locations: peak memory × hand"),
-                Bound::AtMost(1.0),
-                memory,
-            );
+            for (what, estimate) in [("instructions", instructions), ("peak memory", memory)] {
+                let what = format!("Load of {locations} locations: {what} × hand");
+                report.goal(what, Bound::AtMost(1.0), estimate);
+            }
         }
     }
     report.table(
@@ -135,7 +151,6 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         &rows,
     );
     report.chart("configuration", &panels);
-    Ok(())
 }
 
 fn text(bench: &Bench, variant: Variant, locations: usize) -> String {
@@ -190,7 +205,7 @@ async fn load(bench: &Bench, directory: &Path, file: &Path) -> Result<Load> {
     let mut numbers = output.split_whitespace().map(str::parse::<f64>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(microseconds)), Some(Ok(memory))) => Ok(Load { time: microseconds / 1e6, memory }),
-        _ => Err(Error::new(format!("not what was to be measured: {output}"))),
+        _ => Err(anyhow!("not what was to be measured: {output}")),
     }
 }
 
@@ -211,6 +226,6 @@ async fn output(command: std::process::Command) -> Result<String> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
         let start: String = complaint.lines().take(5).collect::<Vec<_>>().join("\n");
-        Err(Error::new(format!("{}\n{start}", output.status)))
+        Err(anyhow!("{}\n{start}", output.status))
     }
 }

@@ -5,16 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Error, Result};
+use fastrand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
-use crate::error::{Doing, Error, Result};
-use crate::frame::Echo;
+use crate::echo::Echo;
 use crate::report::{whole, Report};
-use crate::statistics::{median, quantile, Random};
+use crate::statistics::{median, order, quantile};
 use crate::subject::{self, Running};
 use crate::Bench;
 
@@ -35,33 +36,47 @@ struct Sample {
 pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let (rounds, slice) = if bench.quick { (2, 500) } else { (5, 1500) };
     let slice = Duration::from_millis(slice);
-    let mut all = Vec::new();
-    for subject in subject::all() {
-        all.push((subject.start(bench).await?, Vec::new()));
-    }
-    let mut random = Random::new(2);
-    for round in 0..rounds {
-        bench.progress(format!("Fairness, round {} of {rounds}", round + 1));
-        for at in random.order(all.len()) {
-            let Some((running, samples)) = all.get_mut(at) else { continue };
-            let sample = timeout(PATIENCE, measure(running, slice)).await.map_err(Error::from);
-            samples.push(
-                sample
-                    .and_then(|sample| sample)
-                    .doing(format!("Fairness, {}", running.subject.name))?,
-            );
-        }
-    }
-
+    let all = collect(bench, rounds, slice).await?;
     report.section("Fairness", &format!(
         "{QUIET} quiet tunnels each send 64 B every {} ms, beside one tunnel that sends messages of 64 KiB as fast as \
          they are taken. Latency of the quiet ones, with all the waiting in the load itself (see \"no proxy\"); medians \
          of {rounds} rounds.",
         PAUSE.as_millis()
     ));
+    describe(report, &all);
+    for (running, _) in all {
+        running.stop().await?;
+    }
+    Ok(())
+}
+
+async fn collect(
+    bench: &Bench,
+    rounds: u32,
+    slice: Duration,
+) -> Result<Vec<(Running, Vec<Sample>)>> {
+    let mut all = Vec::new();
+    for subject in subject::all() {
+        all.push((subject.start(bench).await?, Vec::new()));
+    }
+    // The same order in every run, so that a run can be repeated.
+    let mut random = Rng::with_seed(2);
+    for round in 0..rounds {
+        bench.progress(format!("Fairness, round {} of {rounds}", round + 1));
+        for at in order(&mut random, all.len()) {
+            let Some((running, samples)) = all.get_mut(at) else { continue };
+            let sample = timeout(PATIENCE, measure(running, slice)).await;
+            let sample = sample.context("no answer in time").and_then(|sample| sample);
+            samples.push(sample.with_context(|| format!("Fairness, {}", running.subject.name))?);
+        }
+    }
+    Ok(all)
+}
+
+fn describe(report: &mut Report, all: &[(Running, Vec<Sample>)]) {
     let mut rows = Vec::new();
     let mut bars = Vec::new();
-    for (running, samples) in &all {
+    for (running, samples) in all {
         let middle =
             |value: fn(&Sample) -> f64| median(&samples.iter().map(value).collect::<Vec<_>>());
         let slow = middle(|sample| sample.slow);
@@ -81,10 +96,6 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     );
     let title = "Latency of quiet tunnels beside one that floods, 99 %, µs".to_owned();
     report.chart("fairness", &[Panel { title, bars }]);
-    for (running, _) in all {
-        running.stop().await?;
-    }
-    Ok(())
 }
 
 async fn measure(running: &Running, slice: Duration) -> Result<Sample> {
@@ -152,7 +163,7 @@ async fn flood(address: SocketAddr, flood: Arc<Flood>) -> Result<()> {
             if last {
                 sender.last.store(number, Ordering::Relaxed);
             }
-            writer.write_all(&message.request).await.doing("flooding")?;
+            writer.write_all(&message.request).await.context("flooding")?;
             if last {
                 break;
             }
@@ -162,7 +173,7 @@ async fn flood(address: SocketAddr, flood: Arc<Flood>) -> Result<()> {
     let mut expected = Echo::new(FLOOD_MESSAGE);
     let mut received = vec![0; expected.answer.len()];
     for number in 1.. {
-        reader.read_exact(&mut received).await.doing("waiting for the flood")?;
+        reader.read_exact(&mut received).await.context("waiting for the flood")?;
         expected.advance();
         client::same(&received, &expected)?;
         flood.bytes.fetch_add(received.len() as u64, Ordering::Relaxed);
@@ -170,6 +181,6 @@ async fn flood(address: SocketAddr, flood: Arc<Flood>) -> Result<()> {
             break;
         }
     }
-    let tunnel = sender.await??.reunite(reader).map_err(|error| Error::new(error.to_string()))?;
+    let tunnel = sender.await??.reunite(reader).map_err(|error| Error::msg(error.to_string()))?;
     client::close(tunnel).await
 }

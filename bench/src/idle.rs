@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use anyhow::{anyhow, Context, Result};
+use fastrand::Rng;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
-use crate::error::{Doing, Error, Result};
-use crate::frame::Echo;
+use crate::echo::Echo;
 use crate::report::{ratio, whole, Bound, Report};
-use crate::statistics::{median, Estimate, Random};
-use crate::subject::{self, Subject, APACHE, APACHE_THREADS, GUARD, HAND};
+use crate::statistics::{median, order, Estimate};
+use crate::subject::{self, Kind, Subject, APACHE, APACHE_THREADS, GUARD, HAND};
 use crate::Bench;
 
 const MESSAGE: usize = 64 << 10;
@@ -44,81 +45,79 @@ impl Sample {
     }
 }
 
+/// What was measured of each proxy, round by round.
+type Measured = Vec<(Subject, Vec<Sample>)>;
+
 pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let rounds = if bench.quick { 2 } else { 3 };
-    let tunnels = bench.tunnels;
-    let subjects = subject::proxies();
-    let mut all: Vec<(Subject, Vec<Sample>)> =
-        subjects.into_iter().map(|subject| (subject, Vec::new())).collect();
-    let mut random = Random::new(1);
-    for round in 0..rounds {
-        bench.progress(format!("Idle tunnels, round {} of {rounds}", round + 1));
-        for at in random.order(all.len()) {
-            let Some((subject, samples)) = all.get_mut(at) else { continue };
-            let tunnels = if subject.name == APACHE.name {
-                tunnels.min(APACHE_THREADS - 100)
-            } else {
-                tunnels
-            };
-            let sample =
-                timeout(PATIENCE, measure(bench, *subject, tunnels)).await.map_err(Error::from);
-            samples.push(
-                sample
-                    .and_then(|sample| sample)
-                    .doing(format!("Idle tunnels, {}", subject.name))?,
-            );
-        }
-    }
-
+    let all = collect(bench, rounds).await?;
     report.section("Idle tunnels", &format!(
         "Memory (PSS) of the whole process tree, freshly started: before, with {} tunnels open ({} for {}, which keeps \
          a thread for each), after each of them has carried a message of 64 KiB there and back, and after all \
          were closed. Medians of {rounds} rounds. What the kernel keeps for sockets is not in it.",
-        whole(tunnels as f64), whole(tunnels.min(APACHE_THREADS - 100) as f64), APACHE.name,
+        whole(bench.tunnels as f64), whole(apache_tunnels(bench) as f64), APACHE.name,
     ));
+    describe(report, &all);
+    Ok(())
+}
+
+fn apache_tunnels(bench: &Bench) -> usize {
+    bench.tunnels.min(APACHE_THREADS - 100)
+}
+
+async fn collect(bench: &Bench, rounds: u32) -> Result<Measured> {
+    let subjects = subject::proxies().into_iter();
+    let mut all: Measured = subjects.map(|subject| (subject, Vec::new())).collect();
+    // The same order in every run, so that a run can be repeated.
+    let mut random = Rng::with_seed(1);
+    for round in 0..rounds {
+        bench.progress(format!("Idle tunnels, round {} of {rounds}", round + 1));
+        for at in order(&mut random, all.len()) {
+            let Some((subject, samples)) = all.get_mut(at) else { continue };
+            let tunnels = match subject.kind {
+                Kind::Apache => apache_tunnels(bench),
+                _ => bench.tunnels,
+            };
+            let sample = timeout(PATIENCE, measure(bench, *subject, tunnels)).await;
+            let sample = sample.context("no answer in time").and_then(|sample| sample);
+            samples.push(sample.with_context(|| format!("Idle tunnels, {}", subject.name))?);
+        }
+    }
+    Ok(all)
+}
+
+fn values(samples: &[Sample], value: fn(&Sample) -> f64) -> Vec<f64> {
+    samples.iter().map(value).collect()
+}
+
+fn describe(report: &mut Report, all: &Measured) {
     let Some((_, hand)) = all.iter().find(|(subject, _)| subject.name == HAND.name) else {
-        return Ok(());
+        return;
     };
     let mut rows = Vec::new();
     let mut panels = [
         Panel { title: "Memory of an idle tunnel, KiB".to_owned(), bars: Vec::new() },
         Panel { title: "The same after a message of 64 KiB, KiB".to_owned(), bars: Vec::new() },
     ];
-    for (subject, samples) in &all {
-        let of = |value: fn(&Sample) -> f64| samples.iter().map(value).collect::<Vec<_>>();
-        let against = |value: fn(&Sample) -> f64| {
-            Estimate::ratio(&of(value), &hand.iter().map(value).collect::<Vec<_>>())
-        };
-        let (idle, after) = (median(&of(Sample::idle)), median(&of(Sample::after_message)));
-        let returned = of(Sample::returned);
+    for (subject, samples) in all {
+        let middle = |value| median(&values(samples, value));
+        let against = |value| Estimate::ratio(&values(samples, value), &values(hand, value));
+        let (idle, after) = (middle(Sample::idle), middle(Sample::after_message));
         rows.push(vec![
             subject.name.to_owned(),
-            whole(median(&of(|sample| sample.before))),
+            whole(middle(|sample| sample.before)),
             format!("{idle:.2}"),
             format!("{after:.2}"),
-            format!("{:.0} %", 100.0 * median(&returned)),
+            format!("{:.0} %", 100.0 * middle(Sample::returned)),
             ratio(&against(Sample::idle)),
             ratio(&against(Sample::after_message)),
         ]);
         for (panel, value) in panels.iter_mut().zip([idle, after]) {
-            panel.bars.push(Bar {
-                label: subject.name.to_owned(),
-                value,
-                text: format!("{value:.1}"),
-            });
+            let label = subject.name.to_owned();
+            panel.bars.push(Bar { label, value, text: format!("{value:.1}") });
         }
         if subject.kind == GUARD.kind {
-            report.goal("Idle tunnel: memory × hand", Bound::AtMost(0.6), against(Sample::idle));
-            report.goal(
-                "Idle tunnel that has carried 64 KiB: memory × hand",
-                Bound::AtMost(0.6),
-                against(Sample::after_message),
-            );
-            report.goal(
-                "Part of the memory returned after close",
-                Bound::Above(0.9),
-                Estimate::of(&returned),
-            );
+            goals(report, samples, hand);
         }
     }
     report.table(
@@ -134,13 +133,27 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         &rows,
     );
     report.chart("idle-tunnels", &panels);
-    Ok(())
+}
+
+fn goals(report: &mut Report, guard: &[Sample], hand: &[Sample]) {
+    let against = |value| Estimate::ratio(&values(guard, value), &values(hand, value));
+    report.goal("Idle tunnel: memory × hand", Bound::AtMost(0.6), against(Sample::idle));
+    report.goal(
+        "Idle tunnel that has carried 64 KiB: memory × hand",
+        Bound::AtMost(0.6),
+        against(Sample::after_message),
+    );
+    report.goal(
+        "Part of the memory returned after close",
+        Bound::Above(0.9),
+        Estimate::of(&values(guard, Sample::returned)),
+    );
 }
 
 async fn measure(bench: &Bench, subject: Subject, tunnels: usize) -> Result<Sample> {
     let running = subject.start(bench).await?;
     let address = running.address;
-    let server = running.server.as_ref().ok_or_else(|| Error::new("no proxy to measure"))?;
+    let server = running.server.as_ref().ok_or_else(|| anyhow!("no proxy to measure"))?;
     // What is allocated once, at the first connections, is not the price of a tunnel.
     let mut first = at_once(0..TOGETHER, |_| client::open(address)).await?;
     first = at_once(first, use_once).await?;

@@ -4,17 +4,18 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::{bail, Context, Result};
 use tokio::time::timeout;
 
 use crate::callgrind::{self, Count};
 use crate::chart::{Bar, Panel};
 use crate::client::{self, WEBSOCKET};
-use crate::error::{write, Doing, Error, Result};
-use crate::frame::Echo;
+use crate::echo::Echo;
+use crate::files::write;
 use crate::process::{free_address, pinned, Server};
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::Estimate;
-use crate::subject::{self, Kind, HAND};
+use crate::subject::{self, Kind, Subject, HAND};
 use crate::Bench;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -86,65 +87,26 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut panels = Vec::new();
     for work in &WORK {
         let mut bars = Vec::new();
-        let (mut hand, mut hand_heapless) = (f64::NAN, f64::NAN);
+        let mut hand = None;
         for (at, subject) in subjects.iter().enumerate() {
             let place = format!("Instructions, {}, {}", work.title, subject.name);
             bench.progress(&place);
-            let (mut few, mut many) = (Vec::new(), Vec::new());
-            for _ in 0..rounds {
-                for (runs, operations) in [(&mut few, work.counts.0), (&mut many, work.counts.1)] {
-                    runs.push(
-                        count(bench, *subject, work.operation, operations).await.doing(&place)?,
-                    );
-                }
-            }
-            let operations = f64::from(work.counts.1 - work.counts.0);
-            let slope = |of: fn(&Count) -> f64| (least(&many, of) - least(&few, of)) / operations;
-            let value = slope(|count| count.total);
-            let sha1 = slope(|count| count.sha1);
-            let heapless = slope(|count| count.total - count.heap);
-            let worst = many.iter().map(|count| count.total).fold(0.0, f64::max);
-            let spread = (worst - least(&many, |count| count.total)) / operations;
-            let baseline = at == 0;
-            if baseline {
-                (hand, hand_heapless) = (value, heapless);
-            }
-            let against = Estimate::exact(value / hand);
-            let against_heapless = Estimate::exact(heapless / hand_heapless);
-            rows.push(vec![
-                if baseline { work.title.to_owned() } else { String::new() },
-                subject.name.to_owned(),
-                whole(value),
-                whole(spread),
-                ratio(&against),
-            ]);
-            if sha1 > 1.0 {
-                rows.push(vec![
-                    String::new(),
-                    "less its SHA-1".to_owned(),
-                    whole(value - sha1),
-                    String::new(),
-                    ratio(&Estimate::exact((value - sha1) / hand)),
-                ]);
-            }
-            rows.push(vec![
-                String::new(),
-                "less its heap".to_owned(),
-                whole(heapless),
-                String::new(),
-                ratio(&against_heapless),
-            ]);
-            bars.push(Bar { label: subject.name.to_owned(), value, text: whole(value) });
+            let cost = cost(bench, *subject, work, rounds).await.context(place)?;
+            let hand = *hand.get_or_insert(cost);
+            let title = if at == 0 { work.title } else { "" };
+            rows.extend(describe(title, subject.name, cost, hand));
+            let (value, label) = (cost.total, subject.name.to_owned());
+            bars.push(Bar { label, value, text: whole(value) });
             if let (1, Some(goal)) = (at, work.goal) {
                 // To a plain request the guard adds nothing on the heap.
                 let (title, against) = match work.operation {
-                    Operation::Plain(_) => ("× hand, less the heap", against_heapless),
-                    _ => ("× hand", against),
+                    Operation::Plain(_) => ("× hand, less the heap", cost.heapless / hand.heapless),
+                    _ => ("× hand", cost.total / hand.total),
                 };
                 report.goal(
                     format!("Instructions, {}: {title}", work.title),
                     Bound::AtMost(goal),
-                    against,
+                    Estimate::exact(against),
                 );
             }
         }
@@ -161,18 +123,57 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// What one operation costs.
+#[derive(Clone, Copy)]
+struct Cost {
+    total: f64,
+    sha1: f64,
+    heapless: f64,
+    /// How much more it was in the worst run.
+    spread: f64,
+}
+
+async fn cost(bench: &Bench, subject: Subject, work: &Work, rounds: u32) -> Result<Cost> {
+    let (mut few, mut many) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        few.push(count(bench, subject, work.operation, work.counts.0).await?);
+        many.push(count(bench, subject, work.operation, work.counts.1).await?);
+    }
+    let operations = f64::from(work.counts.1 - work.counts.0);
+    let slope = |of: fn(&Count) -> f64| (least(&many, of) - least(&few, of)) / operations;
+    let worst = many.iter().map(|count| count.total).fold(0.0, f64::max);
+    Ok(Cost {
+        total: slope(|count| count.total),
+        sha1: slope(|count| count.sha1),
+        heapless: slope(|count| count.total - count.heap),
+        spread: (worst - least(&many, |count| count.total)) / operations,
+    })
+}
+
+/// The rows of one subject.
+fn describe(title: &str, subject: &str, cost: Cost, hand: Cost) -> Vec<Vec<String>> {
+    let row = |title: &str, subject: &str, value: f64, spread: String, against: f64| {
+        let against = ratio(&Estimate::exact(against));
+        vec![title.to_owned(), subject.to_owned(), whole(value), spread, against]
+    };
+    let less = |what: &str, value: f64, against: f64| row("", what, value, String::new(), against);
+    let mut rows =
+        vec![row(title, subject, cost.total, whole(cost.spread), cost.total / hand.total)];
+    if cost.sha1 > 1.0 {
+        let value = cost.total - cost.sha1;
+        rows.push(less("less its SHA-1", value, value / hand.total));
+    }
+    rows.push(less("less its heap", cost.heapless, cost.heapless / hand.heapless));
+    rows
+}
+
 fn least(runs: &[Count], of: fn(&Count) -> f64) -> f64 {
     runs.iter().map(of).fold(f64::INFINITY, f64::min)
 }
 
-async fn count(
-    bench: &Bench,
-    subject: subject::Subject,
-    operation: Operation,
-    count: u32,
-) -> Result<Count> {
+async fn count(bench: &Bench, subject: Subject, operation: Operation, count: u32) -> Result<Count> {
     let Kind::Nginx(recipe) = subject.kind else {
-        return Err(Error::new(format!("{} is not nginx", subject.name)));
+        bail!("{} is not nginx", subject.name);
     };
     let directory = bench.scratch.directory("callgrind")?;
     let address = free_address()?;
@@ -182,7 +183,7 @@ async fn count(
     callgrind::arguments(&mut command, &output);
     command.arg(&bench.nginx).arg("-p").arg(&directory).arg("-c").arg(&file);
     let server = Server::start(HAND.name, command, directory.join("output"), address).await?;
-    timeout(PATIENCE, operate(address, operation, count)).await??;
+    timeout(PATIENCE, operate(address, operation, count)).await.context("no answer in time")??;
     server.stop().await?;
     Count::read(&output)
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::error::{read, Doing, Result};
+use anyhow::{Context, Result};
+
+use crate::files::read;
 use crate::report::Report;
 use crate::subject::{self, Kind, APACHE, CADDY, HAND, HAPROXY};
 use crate::Bench;
@@ -75,7 +77,8 @@ pub fn describe(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 fn output(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(arguments).output().doing(program)?;
+    let output =
+        Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 

@@ -8,9 +8,9 @@ mod callgrind;
 mod chart;
 mod client;
 mod configuration;
-mod error;
+mod echo;
 mod fairness;
-mod frame;
+mod files;
 mod http;
 mod idle;
 mod instructions;
@@ -27,9 +27,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use anyhow::{anyhow, bail, Context, Error, Result};
 use tokio::signal::unix::{signal, SignalKind};
 
-use crate::error::{Doing, Error, Result};
 use crate::process::Scratch;
 use crate::report::Report;
 
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("websocket-guard-bench: {error}");
+            eprintln!("websocket-guard-bench: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -85,15 +85,14 @@ fn start() -> Result<()> {
         Some("measure") => return process::measure(arguments.split_off(1)),
         _ => {}
     }
-    let options =
-        Options::parse(arguments).map_err(|error| Error::new(format!("{error}\n\n{USAGE}")))?;
+    let options = Options::parse(arguments).map_err(|error| anyhow!("{error}\n\n{USAGE}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             result = run(options) => result,
-            result = tokio::signal::ctrl_c() => result.map_err(Error::from).and(Err(Error::new("interrupted"))),
-            _ = terminate.recv() => Err(Error::new("terminated")),
+            result = tokio::signal::ctrl_c() => result.map_err(Error::from).and(Err(anyhow!("interrupted"))),
+            _ = terminate.recv() => Err(anyhow!("terminated")),
         }
     })
 }
@@ -125,23 +124,19 @@ const PARTS: [(&str, Part); 5] = [
 ];
 
 impl Options {
-    fn parse(arguments: Vec<OsString>) -> std::result::Result<Self, String> {
-        let text = |error: pico_args::Error| error.to_string();
+    fn parse(arguments: Vec<OsString>) -> Result<Self> {
         let mut arguments = pico_args::Arguments::from_vec(arguments);
         let mut options = Self {
-            nginx: arguments
-                .opt_value_from_str("--nginx")
-                .map_err(text)?
-                .unwrap_or_else(|| "nginx".into()),
-            module: arguments.value_from_str("--module").map_err(text)?,
-            output: arguments.opt_value_from_str("--output").map_err(text)?,
-            quote: arguments.opt_value_from_str("--quote").map_err(text)?,
+            nginx: arguments.opt_value_from_str("--nginx")?.unwrap_or_else(|| "nginx".into()),
+            module: arguments.value_from_str("--module")?,
+            output: arguments.opt_value_from_str("--output")?,
+            quote: arguments.opt_value_from_str("--quote")?,
             quick: arguments.contains("--quick"),
             parts: Vec::new(),
         };
         for argument in arguments.finish() {
             let part = PARTS.iter().find(|(name, _)| argument == *name);
-            let (_, part) = part.ok_or_else(|| format!("there is no part {argument:?}"))?;
+            let (_, part) = part.ok_or_else(|| anyhow!("there is no part {argument:?}"))?;
             options.parts.push(*part);
         }
         if options.parts.is_empty() {
@@ -154,12 +149,13 @@ impl Options {
 async fn run(options: Options) -> Result<()> {
     let processors = std::thread::available_parallelism()?.get();
     if processors < 2 {
-        return Err(Error::new("it takes two processors: one for the proxy, one for the load"));
+        bail!("it takes two processors: one for the proxy, one for the load");
     }
     let files = process::raise_file_limit()?;
     let tunnels =
         (if options.quick { 1000 } else { 4000 }).min((files as usize).saturating_sub(500) / 2);
-    let module = options.module.canonicalize().doing(options.module.display())?;
+    let module =
+        options.module.canonicalize().with_context(|| options.module.display().to_string())?;
     let bench = Bench {
         nginx: options.nginx,
         module,

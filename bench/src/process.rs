@@ -1,50 +1,47 @@
 //! Programs that the benchmark starts: each on one processor, none of them left behind.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anyhow::{anyhow, bail, Context, Result};
 use nix::sched::{sched_setaffinity, CpuSet};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{getrlimit, getrusage, setrlimit, Resource, UsageWho};
 use nix::sys::signal::{kill, Signal};
 use nix::time::{clock_getcpuclockid, clock_gettime, ClockId};
 use nix::unistd::Pid;
+use tempfile::{Builder, TempDir};
+use tokio::time::timeout;
 
 use crate::client;
-use crate::error::{read, Doing, Error, Result};
+use crate::files::read;
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(20);
 
 /// The scratch directory of one run, removed at its end.
-pub struct Scratch(PathBuf);
+pub struct Scratch(TempDir);
 
 impl Scratch {
     pub fn new() -> Result<Self> {
-        let path =
-            std::env::temp_dir().join(format!("websocket-guard-bench-{}", std::process::id()));
-        fs::create_dir(&path).doing(path.display())?;
-        Ok(Self(path))
+        // A worker of another user may have to look into it.
+        let permissions = Permissions::from_mode(0o755);
+        let directory =
+            Builder::new().prefix("websocket-guard-bench-").permissions(permissions).tempdir();
+        Ok(Self(directory.context("a scratch directory")?))
     }
 
     /// A directory of its own for one program.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.0.join(name);
-        fs::create_dir_all(&path).doing(path.display())?;
+        let path = self.0.path().join(name);
+        fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
         Ok(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("{}: {error}", self.0.display());
-        }
     }
 }
 
@@ -61,7 +58,7 @@ pub fn free_address() -> Result<SocketAddr> {
             return Ok(address);
         }
     }
-    Err(Error::new("no free port"))
+    Err(anyhow!("no free port"))
 }
 
 /// As many open files as this user may have; returns their number.
@@ -75,7 +72,7 @@ pub fn raise_file_limit() -> Result<u64> {
 pub fn pin(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
-    sched_setaffinity(Pid::from_raw(0), &set).doing(format!("processor {cpu}"))
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("processor {cpu}"))
 }
 
 /// CPU time of this process, load and backend.
@@ -88,11 +85,12 @@ pub fn exec(arguments: Vec<OsString>) -> Result<()> {
     let mut arguments = arguments.into_iter();
     let cpu = arguments.next().and_then(|cpu| cpu.to_str()?.parse().ok());
     let (Some(cpu), Some(program)) = (cpu, arguments.next()) else {
-        return Err(Error::new("exec CPU COMMAND ..."));
+        bail!("exec CPU COMMAND ...");
     };
     pin(cpu)?;
     set_pdeathsig(Signal::SIGTERM)?;
-    Err(Command::new(&program).args(arguments).exec()).doing(program.to_string_lossy())
+    Err(Command::new(&program).args(arguments).exec())
+        .with_context(|| program.to_string_lossy().into_owned())
 }
 
 /// `measure COMMAND ...`: runs a program and prints its CPU time in microseconds and its peak memory in KiB.
@@ -100,19 +98,19 @@ pub fn exec(arguments: Vec<OsString>) -> Result<()> {
 pub fn measure(arguments: Vec<OsString>) -> Result<()> {
     set_pdeathsig(Signal::SIGTERM)?;
     let mut arguments = arguments.into_iter();
-    let program = arguments.next().ok_or_else(|| Error::new("measure COMMAND ..."))?;
+    let program = arguments.next().ok_or_else(|| anyhow!("measure COMMAND ..."))?;
     let status = Command::new(&program)
         .args(arguments)
         .stdin(Stdio::null())
         .status()
-        .doing(program.to_string_lossy())?;
+        .with_context(|| program.to_string_lossy().into_owned())?;
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = usage.user_time() + usage.system_time();
     println!("{} {}", cpu.tv_sec() * 1_000_000 + cpu.tv_usec(), usage.max_rss());
     if status.success() {
         Ok(())
     } else {
-        Err(Error::new(format!("{}: {status}", program.to_string_lossy())))
+        Err(anyhow!("{}: {status}", program.to_string_lossy()))
     }
 }
 
@@ -140,15 +138,15 @@ impl Server {
         log: PathBuf,
         address: SocketAddr,
     ) -> Result<Self> {
-        let output = fs::File::create(&log).doing(log.display())?;
+        let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
         let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
-            .doing(name)?;
+            .with_context(|| name.to_owned())?;
         let mut server = Self { name: name.to_owned(), child, log, address, processes: Vec::new() };
-        server.ready().await.doing(format!("starting {name}"))?;
+        server.ready().await.with_context(|| format!("starting {name}"))?;
         server.processes = server.tree()?;
         Ok(server)
     }
@@ -158,14 +156,15 @@ impl Server {
         while tokio::net::TcpStream::connect(self.address).await.is_err() {
             if let Some(status) = self.child.try_wait()? {
                 let log = read(&self.log)?;
-                return Err(Error::new(format!("{status}\n{}", log.trim_end())));
+                bail!("{status}\n{}", log.trim_end());
             }
             if Instant::now() > end {
-                return Err(Error::new("it does not listen"));
+                bail!("it does not listen");
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let tunnel = tokio::time::timeout(START, client::open(self.address)).await??;
+        let tunnel =
+            timeout(START, client::open(self.address)).await.context("no answer in time")??;
         client::close(tunnel).await
     }
 
@@ -196,8 +195,8 @@ impl Server {
     pub fn cpu(&self) -> Result<Duration> {
         let mut sum = Duration::ZERO;
         for &pid in &self.processes {
-            let clock =
-                clock_getcpuclockid(pid).doing(format!("a process of {} has ended", self.name))?;
+            let clock = clock_getcpuclockid(pid)
+                .with_context(|| format!("a process of {} has ended", self.name))?;
             sum += Duration::from(clock_gettime(clock)?);
         }
         Ok(sum)
@@ -210,7 +209,7 @@ impl Server {
             let rollup = read(Path::new(&format!("/proc/{pid}/smaps_rollup")))?;
             let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
             let pss = pss.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
-            sum += pss.ok_or_else(|| Error::new(format!("no Pss for process {pid}")))?;
+            sum += pss.ok_or_else(|| anyhow!("no Pss for process {pid}"))?;
         }
         Ok(sum)
     }
@@ -223,10 +222,10 @@ impl Server {
                 Some(status) if status.success() || status.code().is_none() => return Ok(()),
                 Some(status) => {
                     let log = read(&self.log)?;
-                    return Err(Error::new(format!("{} ended with {status}\n{log}", self.name)));
+                    bail!("{} ended with {status}\n{log}", self.name);
                 }
                 None if Instant::now() > end => {
-                    return Err(Error::new(format!("{} does not end", self.name)));
+                    bail!("{} does not end", self.name);
                 }
                 // An nginx that is about to wait for events sleeps over a signal, so it gets more than one.
                 None if pause % 100 == 4 => {

@@ -1,19 +1,21 @@
 //! Handshakes and echo round trips: how many a second, and at what price.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Error, Result};
+use fastrand::Rng;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
 use crate::client;
-use crate::error::{Doing, Result};
-use crate::frame::Echo;
+use crate::echo::Echo;
 use crate::process::own_cpu;
 use crate::report::{ratio, whole, Bound, Report};
-use crate::statistics::{median, Estimate, Random};
+use crate::statistics::{median, order, Estimate};
 use crate::subject::{self, Kind, Running, Subject, CADDY, GUARD, HAND, HAPROXY};
 use crate::Bench;
 
@@ -101,23 +103,7 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         slice.as_millis()
     ));
     for workload in &WORKLOADS {
-        let mut series: Vec<Series> = running
-            .iter()
-            .map(|running| Series { subject: running.subject, samples: Vec::new() })
-            .collect();
-        let mut random = Random::new(0);
-        for round in 0..rounds {
-            bench.progress(format!("{}, round {} of {rounds}", workload.title, round + 1));
-            for at in random.order(running.len()) {
-                let (Some(running), Some(series)) = (running.get(at), series.get_mut(at)) else {
-                    continue;
-                };
-                let sample = measure(workload, running, slice).await;
-                series
-                    .samples
-                    .push(sample.doing(format!("{}, {}", workload.title, running.subject.name))?);
-            }
-        }
+        let series = series(bench, workload, &running, rounds, slice).await?;
         describe(report, workload, &series);
     }
     for running in running {
@@ -126,33 +112,39 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
+/// The samples of one workload: a slice of each subject in each round.
+async fn series(
+    bench: &Bench,
+    workload: &Workload,
+    running: &[Running],
+    rounds: u32,
+    slice: Duration,
+) -> Result<Vec<Series>> {
+    let empty = |running: &Running| Series { subject: running.subject, samples: Vec::new() };
+    let mut all: Vec<Series> = running.iter().map(empty).collect();
+    // The same order in every run, so that a run can be repeated.
+    let mut random = Rng::with_seed(0);
+    for round in 0..rounds {
+        bench.progress(format!("{}, round {} of {rounds}", workload.title, round + 1));
+        for at in order(&mut random, running.len()) {
+            let (Some(running), Some(series)) = (running.get(at), all.get_mut(at)) else {
+                continue;
+            };
+            let sample = measure(workload, running, slice).await;
+            let place = || format!("{}, {}", workload.title, running.subject.name);
+            series.samples.push(sample.with_context(place)?);
+        }
+    }
+    Ok(all)
+}
+
 async fn measure(workload: &Workload, running: &Running, slice: Duration) -> Result<Sample> {
     let stop = Arc::new(AtomicBool::new(false));
     let done = Arc::new(AtomicU64::new(0));
     let mut clients = JoinSet::new();
     for _ in 0..workload.clients {
         let (stop, done) = (stop.clone(), done.clone());
-        let (address, message) = (running.address, workload.message);
-        clients.spawn(async move {
-            match message {
-                None => {
-                    while !stop.load(Ordering::Relaxed) {
-                        client::close(client::open(address).await?).await?;
-                        done.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Ok(())
-                }
-                Some(size) => {
-                    let mut tunnel = client::open(address).await?;
-                    let (mut message, mut room) = (Echo::new(size), Vec::new());
-                    while !stop.load(Ordering::Relaxed) {
-                        client::echo(&mut tunnel, &mut message, &mut room).await?;
-                        done.fetch_add(1, Ordering::Relaxed);
-                    }
-                    client::close(tunnel).await
-                }
-            }
-        });
+        clients.spawn(client(running.address, workload.message, stop, done));
     }
     sleep(WARM_UP).await;
     let cpu = || running.server.as_ref().map_or(Ok(Duration::ZERO), |server| server.cpu());
@@ -162,12 +154,12 @@ async fn measure(workload: &Workload, running: &Running, slice: Duration) -> Res
     stop.store(true, Ordering::Relaxed);
     timeout(PATIENCE, async {
         while let Some(client) = clients.join_next().await {
-            let result: Result<()> = client?;
-            result?;
+            client??;
         }
-        Ok::<_, crate::error::Error>(())
+        Ok::<_, Error>(())
     })
-    .await??;
+    .await
+    .context("no answer in time")??;
 
     let time = (after.0 - before.0).as_secs_f64();
     let operations = (after.1 - before.1) as f64;
@@ -178,6 +170,29 @@ async fn measure(workload: &Workload, running: &Running, slice: Duration) -> Res
         proxy_busy: proxy / time,
         load_busy: load / time,
     })
+}
+
+/// Does one operation after the other until it is to stop, and counts them.
+async fn client(
+    address: SocketAddr,
+    message: Option<usize>,
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+) -> Result<()> {
+    let Some(size) = message else {
+        while !stop.load(Ordering::Relaxed) {
+            client::close(client::open(address).await?).await?;
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+        return Ok(());
+    };
+    let mut tunnel = client::open(address).await?;
+    let (mut message, mut room) = (Echo::new(size), Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        client::echo(&mut tunnel, &mut message, &mut room).await?;
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    client::close(tunnel).await
 }
 
 fn describe(report: &mut Report, workload: &Workload, all: &[Series]) {
@@ -226,7 +241,10 @@ fn describe(report: &mut Report, workload: &Workload, all: &[Series]) {
         &rows,
     );
     report.chart(workload.name, &panels);
+    goals(report, workload, all, hand);
+}
 
+fn goals(report: &mut Report, workload: &Workload, all: &[Series], hand: &Series) {
     let Some(guard) = all.iter().find(|series| series.subject.name == GUARD.name) else {
         return;
     };

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use anyhow::{anyhow, Context, Result};
+
 use crate::chart::{self, Panel};
-use crate::error::{read, write, Doing, Error, Result};
+use crate::files::{read, write};
 use crate::statistics::Estimate;
 
 #[derive(Default)]
@@ -94,7 +96,7 @@ impl Report {
     /// Writes `benchmarks.md` and `benchmarks/*.svg` into a directory.
     pub fn write(&self, directory: &Path, introduction: &str) -> Result<()> {
         let charts = directory.join("benchmarks");
-        std::fs::create_dir_all(&charts).doing(charts.display())?;
+        std::fs::create_dir_all(&charts).with_context(|| charts.display().to_string())?;
         for (name, svg) in &self.charts {
             write(&charts.join(name), svg)?;
         }
@@ -105,8 +107,7 @@ impl Report {
     pub fn quote(&self, file: &Path) -> Result<()> {
         let text = read(file)?;
         let quoted = self.quoted(&text);
-        let missing =
-            || Error::new(format!("no {QUOTE:?} and {END_OF_QUOTE:?} in {}", file.display()));
+        let missing = || anyhow!("no {QUOTE:?} and {END_OF_QUOTE:?} in {}", file.display());
         write(file, &quoted.ok_or_else(missing)?)
     }
 

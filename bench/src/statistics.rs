@@ -1,5 +1,7 @@
 //! Medians, and how far they can be trusted.
 
+use fastrand::Rng;
+
 const RESAMPLES: usize = 4000;
 
 /// A median with its 95 % confidence interval.
@@ -18,13 +20,11 @@ impl Estimate {
 
     /// The interval is that of the percentile bootstrap.
     pub fn of(samples: &[f64]) -> Self {
-        let mut random = Random::new(samples.len() as u64);
+        let mut random = Rng::with_seed(samples.len() as u64);
         let medians: Vec<f64> = (0..RESAMPLES)
             .map(|_| {
-                let resample: Vec<f64> = samples
-                    .iter()
-                    .filter_map(|_| samples.get(random.below(samples.len())).copied())
-                    .collect();
+                let resample: Vec<f64> =
+                    samples.iter().filter_map(|_| random.choice(samples).copied()).collect();
                 median(&resample)
             })
             .collect();
@@ -61,34 +61,11 @@ pub fn quantile(samples: &[f64], part: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-/// SplitMix64: the same numbers in every run, so that a run can be repeated.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    /// 0 .. length in an order of chance.
-    pub fn order(&mut self, length: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..length).collect();
-        for last in (1..length).rev() {
-            order.swap(last, self.below(last + 1));
-        }
-        order
-    }
+/// 0 .. length in an order of chance.
+pub fn order(random: &mut Rng, length: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..length).collect();
+    random.shuffle(&mut order);
+    order
 }
 
 #[cfg(test)]
@@ -117,7 +94,7 @@ mod tests {
 
     #[test]
     fn order_holds_each_once() {
-        let mut order = Random::new(7).order(9);
+        let mut order = order(&mut Rng::with_seed(7), 9);
         order.sort_unstable();
         assert_eq!(order, (0..9).collect::<Vec<_>>());
     }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use crate::error::{write, Result};
+use anyhow::{Context, Result};
+
+use crate::files::write;
 use crate::process::{free_address, pinned, Server};
 use crate::Bench;
 
@@ -132,10 +134,8 @@ impl Subject {
 
     /// Its version in its own words.
     pub fn version(self, bench: &Bench) -> Result<String> {
-        use crate::error::Doing;
-
         let argument = if self.kind == Kind::Caddy { "version" } else { "-v" };
-        let output = Command::new(self.path(bench)).arg(argument).output().doing(self.name)?;
+        let output = Command::new(self.path(bench)).arg(argument).output().context(self.name)?;
         let text =
             String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         Ok(text.lines().next().unwrap_or_default().to_owned())

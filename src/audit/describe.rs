@@ -17,16 +17,18 @@ use ngx::ffi::{ngx_http_regex_t, ngx_regex_exec, ngx_str_t};
 use ngx::http::{HttpModule, NgxHttpCoreModule};
 use typed_arena::Arena;
 #[cfg(ngx_feature = "pcre")]
-use websocket_guard_protocol::audit::model::Pattern;
-use websocket_guard_protocol::audit::model::{
-    Answer, Content, Fallback, Header, Listener, Location, LocationKind, Marked, Mode, Origin,
-    Place, ProxyModule, Rewrite, Server, Setting, Site, Subrequest, Upstream, Value,
+use websocket_guard_core::audit::model::LocationRegex;
+use websocket_guard_core::audit::model::{
+    Answer, Content, Fallback, Header, Listener, Location, LocationKind, Marked, ProxyModule,
+    Rewrite, Server, Setting, Site, Subrequest, Upstream, Value,
 };
-use websocket_guard_protocol::source::{Directive, Kind, Node, Tree, Variables};
+use websocket_guard_core::config::{BlockKind, Directive, Node, Tree, Variables};
+use websocket_guard_core::http::status::is_redirect;
+use websocket_guard_core::words::{Place, SetAt};
 
 use self::proxied::ProxiedLocation;
 use self::upstreams::Upstreams;
-use crate::conf::{self, Level, LocationConf, MainConf, MergedLevel, Opening};
+use crate::conf::{Level, LocationConf, MainConf, MergedLevel, Opening};
 use crate::proxies;
 use crate::request::bytes;
 
@@ -99,7 +101,7 @@ unsafe fn nodes<'a>(levels: &[MergedLevel], created: u32, tree: &'a Tree) -> Vec
             let mut next = || blocks.next(conf.opened.file.as_bytes(), conf.opened.line);
             // An upstream block in the same line is not among the levels.
             *node = next();
-            while node.is_some_and(|node| node.kind() == Kind::Upstream) {
+            while node.is_some_and(|node| node.kind() == BlockKind::Upstream) {
                 *node = next();
             }
         }
@@ -140,7 +142,7 @@ impl<'a> Describer<'a> {
                 Some(Server {
                     name: bytes(server.server_name),
                     place: place(conf.opened),
-                    mode: mode(conf),
+                    mode: conf.mode(),
                     listeners: self.arenas.listeners.alloc_extend(listeners),
                     locations: self.arenas.locations.alloc_extend(locations),
                 })
@@ -171,7 +173,7 @@ impl<'a> Describer<'a> {
                 kind: self.kind(core),
                 parent: indexes.get(&level.parent).copied(),
                 place: place(conf.opened),
-                mode: mode(conf),
+                mode: conf.mode(),
                 marked: match conf.mode {
                     None => Marked::Nowhere,
                     Some(_) if conf.marked => Marked::Here,
@@ -253,7 +255,7 @@ impl<'a> Describer<'a> {
     /// An `if` block with a pass directive of its own, unless no upgrade comes into it.
     fn is_proxying_if(&self, node: Node<'a>) -> bool {
         let passes: [&[u8]; 3] = [b"proxy_pass", b"uwsgi_pass", b"scgi_pass"];
-        node.kind() == Kind::If
+        node.kind() == BlockKind::If
             && passes.iter().any(|name| node.own(name).next().is_some())
             && self.variables.holds(node) != Some(false)
     }
@@ -261,7 +263,7 @@ impl<'a> Describer<'a> {
     /// The `rewrite ... last`s of a location, and of the `if` blocks in it that an upgrade may come into.
     fn rewrites<'s>(&'s self, node: Node<'a>) -> impl Iterator<Item = Rewrite<'a>> + 's {
         let blocks = node.blocks().filter(|block| {
-            block.kind() == Kind::If && self.variables.holds(*block) != Some(false)
+            block.kind() == BlockKind::If && self.variables.holds(*block) != Some(false)
         });
         let directives = iter::once(node).chain(blocks).flat_map(|node| node.own(b"rewrite"));
         directives.filter(|it| it.args().next_back() == Some(b"last")).filter_map(|directive| {
@@ -319,20 +321,11 @@ impl<'a> Describer<'a> {
 struct Regex(*mut ngx_http_regex_t);
 
 #[cfg(ngx_feature = "pcre")]
-impl Pattern for Regex {
+impl LocationRegex for Regex {
     fn matches(&self, uri: &[u8]) -> bool {
         let mut uri = ngx_str_t { len: uri.len(), data: uri.as_ptr().cast_mut() };
         // SAFETY: the expression lives as long as its location; without captures nothing is kept.
         unsafe { ngx_regex_exec((*self.0).regex, &mut uri, ptr::null_mut(), 0) >= 0 }
-    }
-}
-
-fn mode(conf: &LocationConf) -> Mode {
-    match conf.mode() {
-        conf::Mode::Off => Mode::Off,
-        conf::Mode::Check => Mode::Check,
-        conf::Mode::Auto => Mode::Auto,
-        conf::Mode::On => Mode::On,
     }
 }
 
@@ -348,7 +341,7 @@ unsafe fn core(level: &MergedLevel) -> &'static ngx_http_core_loc_conf_t {
 }
 
 /// Where the directive stands that is in force in a block.
-fn origin<'a>(node: Node<'a>, name: &[u8]) -> Origin<'a> {
+fn origin<'a>(node: Node<'a>, name: &[u8]) -> SetAt<'a> {
     node.inherited(name).map(|found| found.origin()).unwrap_or_default()
 }
 
@@ -362,7 +355,7 @@ fn answer<'a>(node: Node<'a>, directive: Directive<'a>) -> Option<Answer<'a>> {
     let status: Option<u16> = core::str::from_utf8(first).ok().and_then(|code| code.parse().ok());
     // An error page stands for a status without a text, and for a redirect (ngx_http_send_response).
     let status = status.unwrap_or(302);
-    let replaceable = directive.arg(1).is_none() || matches!(status, 301 | 302 | 303 | 307 | 308);
+    let replaceable = directive.arg(1).is_none() || is_redirect(status);
     let handled = replaceable
         && node.inherited(b"error_page").is_some_and(|pages| {
             let code = status.to_string();

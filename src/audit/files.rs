@@ -9,7 +9,7 @@ use ngx::ffi::{
     ngx_close_glob, ngx_conf_full_name, ngx_conf_t, ngx_glob_t, ngx_open_glob, ngx_read_glob,
     ngx_str_t,
 };
-use websocket_guard_protocol::source::{Files, Tree};
+use websocket_guard_core::config::{Files, Tree};
 
 use crate::request::bytes;
 

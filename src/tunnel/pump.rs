@@ -16,7 +16,7 @@ use ngx::ffi::{
     ngx_http_request_t, ngx_http_upstream_handler_pt, ngx_http_upstream_t, ngx_int_t, ngx_pfree,
     ngx_pool_cleanup_add, u_char, NGX_ERROR,
 };
-use websocket_guard_protocol::handshake::HttpVersion;
+use websocket_guard_core::http::version::HttpVersion;
 
 use super::buffer::{self, Backlog};
 use super::heap;

@@ -9,8 +9,8 @@
 //!
 //! Only the last part of the path counts, so that it works behind any location.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::Router;
 use futures_util::{stream, Stream};
+use serde_json::{json, Value};
 use tokio::net::TcpListener;
 
 const MESSAGE_LIMIT: usize = 100 << 20;
@@ -87,7 +88,7 @@ async fn answer(
         }
         _ => {
             let json = [(header::CONTENT_TYPE, "application/json")];
-            (json, describe(&method, &uri, &headers)).into_response()
+            (json, format!("{:#}\n", describe(&method, &uri, &headers))).into_response()
         }
     }
 }
@@ -119,33 +120,12 @@ fn events() -> impl Stream<Item = Result<Event, Infallible>> {
     })
 }
 
-fn describe(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
-    let mut json = format!("{{\n  \"method\": {}", quote(method.as_str()));
-    let _ = write!(json, ",\n  \"uri\": {}", quote(&uri.to_string()));
-    let fields: Vec<String> = headers
+fn describe(method: &Method, uri: &Uri, headers: &HeaderMap) -> Value {
+    let fields: Vec<[Cow<str>; 2]> = headers
         .iter()
-        .map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            format!("\n    [{}, {}]", quote(name.as_str()), quote(&value))
-        })
+        .map(|(name, value)| [name.as_str().into(), String::from_utf8_lossy(value.as_bytes())])
         .collect();
-    let _ = write!(json, ",\n  \"headers\": [{}\n  ]\n}}\n", fields.join(","));
-    json
-}
-
-fn quote(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            control if control.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(control));
-            }
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('"');
-    quoted
+    json!({ "method": method.as_str(), "uri": uri.to_string(), "headers": fields })
 }
 
 #[cfg(test)]

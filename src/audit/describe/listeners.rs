@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use ngx::ffi::{ngx_conf_t, ngx_http_conf_addr_t, ngx_http_conf_port_t, ngx_http_core_srv_conf_t};
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
-use websocket_guard_protocol::audit::model::{Listener, Place};
-use websocket_guard_protocol::source::Node;
+use websocket_guard_core::audit::model::Listener;
+use websocket_guard_core::config::Node;
+use websocket_guard_core::words::Place;
 
 use crate::nginx::elements;
 use crate::request::bytes;

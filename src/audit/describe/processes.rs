@@ -6,8 +6,8 @@ use ngx::ffi::{
     ngx_conf_t, ngx_core_conf_t, ngx_core_module, ngx_event_conf_t, ngx_event_core_module,
     ngx_events_module,
 };
-use websocket_guard_protocol::audit::model::Site;
-use websocket_guard_protocol::source::Tree;
+use websocket_guard_core::audit::model::Site;
+use websocket_guard_core::config::Tree;
 
 /// # Safety
 /// Must be called from `postconfiguration`.

@@ -6,13 +6,15 @@ use std::borrow::Cow;
 use ngx::ffi::{
     ngx_array_t, ngx_hash_find, ngx_hash_key_lc, ngx_http_upstream_conf_t, ngx_keyval_t,
 };
-use websocket_guard_protocol::audit::model::{
-    Cache, Header, Headers, Hidden, Origin, Proxied, ProxyModule, Setting, Target, Value,
+use websocket_guard_core::audit::model::{
+    Cache, Header, Headers, Hidden, Proxied, ProxyModule, Setting, Target, Value,
 };
-use websocket_guard_protocol::source::{Directive, Node};
+use websocket_guard_core::config::{Directive, Node};
+use websocket_guard_core::words::Mode;
+use websocket_guard_core::words::SetAt;
 
 use super::{origin, Describer};
-use crate::conf::{self, LocationConf};
+use crate::conf::LocationConf;
 use crate::nginx::{elements, ngx_str};
 use crate::proxies;
 use crate::request::{bytes, http_version as as_version};
@@ -47,15 +49,15 @@ impl<'a> Describer<'a> {
         tunnel_read: u64,
     ) -> Proxied<'a> {
         let ProxiedLocation { conf, upstream, node, .. } = *location;
-        let guarded = conf.mode().applies();
+        let guarded = conf.mode().is_guarded();
         let origin = |name: &[u8]| match node {
             Some(node) => origin(node, name),
-            None => Origin::Default,
+            None => SetAt::Default,
         };
         // A value that the guard filled in has no directive in the location itself.
         let filled_in = |name: &[u8]| match origin(name) {
-            Origin::Here(place) => Origin::Here(place),
-            _ if guarded => Origin::Guard,
+            SetAt::Here(place) => SetAt::Here(place),
+            _ if guarded => SetAt::Guard,
             other => other,
         };
         // SAFETY: the fields are of the same module as the configuration.
@@ -76,7 +78,7 @@ impl<'a> Describer<'a> {
             read_timeout: Some(if guarded {
                 // Beside a websocket_guard_timeout, proxy_read_timeout is for plain requests.
                 let origin = match conf.timeout {
-                    Some(_) => Origin::Guard,
+                    Some(_) => SetAt::Guard,
                     None => filled_in(full_name!(module, "read_timeout")),
                 };
                 Setting { value: tunnel_read, origin }
@@ -88,7 +90,7 @@ impl<'a> Describer<'a> {
             }),
             buffering: Some(Setting {
                 value: upstream.buffering != 0,
-                origin: if conf.mode() == conf::Mode::On {
+                origin: if conf.mode() == Mode::On {
                     filled_in(full_name!(module, "buffering"))
                 } else {
                     origin(full_name!(module, "buffering"))
@@ -121,10 +123,10 @@ impl<'a> Describer<'a> {
     }
 
     /// Where the directive stands that hides a header of the handshake.
-    fn hide_origin(&self, module: ProxyModule, node: Option<Node<'a>>) -> Origin<'a> {
+    fn hide_origin(&self, module: ProxyModule, node: Option<Node<'a>>) -> SetAt<'a> {
         let Some(found) = node.and_then(|node| node.inherited(full_name!(module, "hide_header")))
         else {
-            return Origin::Default;
+            return SetAt::Default;
         };
         let hides = |directive: &Directive| {
             directive.arg(0).is_some_and(|name| {
@@ -133,8 +135,8 @@ impl<'a> Describer<'a> {
             })
         };
         match found.all().find(hides).map(Directive::place) {
-            Some(place) if found.is_here() => Origin::Here(Some(place)),
-            Some(place) => Origin::Above(Some(place)),
+            Some(place) if found.is_here() => SetAt::Here(Some(place)),
+            Some(place) => SetAt::Above(Some(place)),
             None => found.origin(),
         }
     }
@@ -190,7 +192,7 @@ impl<'a> Describer<'a> {
             .map(|text| self.condition(text, node));
         let key = node.inherited(full_name!(module, "cache_key"));
         let mut key = key.iter().flat_map(|found| found.last().args());
-        let own = location.conf.mode().applies().then_some(Value::Guard);
+        let own = location.conf.mode().is_guarded().then_some(Value::Guard);
         Some(Cache {
             origin: origin(node, full_name!(module, "cache")),
             keyed: key.any(|text| self.variables.may_tell_upgrades(text)),

@@ -9,8 +9,9 @@ use ngx::ffi::{
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
 use typed_arena::Arena;
-use websocket_guard_protocol::audit::model::{Affinity, Place, Upstream};
-use websocket_guard_protocol::source::{Directive, Kind, Node, Tree};
+use websocket_guard_core::audit::model::{Affinity, Upstream};
+use websocket_guard_core::config::{BlockKind, Directive, Node, Tree};
+use websocket_guard_core::words::Place;
 
 use crate::nginx::{c_bytes, elements};
 use crate::request::bytes;
@@ -33,7 +34,7 @@ impl<'a> Upstreams<'a> {
             .http()
             .into_iter()
             .flat_map(Node::blocks)
-            .filter(|node| node.kind() == Kind::Upstream)
+            .filter(|node| node.kind() == BlockKind::Upstream)
             .map(|node| ((node.place().file, node.place().line), node))
             .collect();
         let mut index = HashMap::new();

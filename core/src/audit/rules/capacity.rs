@@ -1,0 +1,89 @@
+//! What the configuration as a whole can hold.
+
+use crate::audit::model::Site;
+use crate::audit::problem::Problem;
+
+/// A tunnel has one connection to the client and one to the backend.
+const CONNECTIONS_PER_TUNNEL: u64 = 2;
+
+pub fn shutdown_unbounded<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
+    if site.worker_shutdown_timeout {
+        return None;
+    }
+    Some(Problem::new("after a reload, old workers live until their last WebSocket ends"))
+}
+
+pub fn capacity<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
+    let Site { workers, worker_connections, .. } = *site;
+    if workers == 0 || worker_connections == 0 {
+        return None;
+    }
+    let files = site.open_files.filter(|files| *files < worker_connections);
+    let connections = files.unwrap_or(worker_connections);
+    let tunnels = workers.saturating_mul(connections) / CONNECTIONS_PER_TUNNEL;
+    let limit = match files {
+        Some(files) => format!("; a worker may open only {files} files"),
+        None => String::new(),
+    };
+    Some(Problem::new(format!(
+        "this configuration can hold {tunnels} WebSockets ({workers} workers with \
+         {worker_connections} worker_connections, two for each{limit})"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::audit;
+    use crate::audit::model::Site;
+    use crate::audit::testing::*;
+    use crate::findings::Finding;
+    use crate::words::Mode;
+
+    fn lines(site: &Site) -> Vec<String> {
+        audit(site, |_| true).iter().map(|report| report.line().to_string()).collect()
+    }
+
+    #[test]
+    fn once_for_the_configuration() {
+        let locations = [on("/a"), on("/b")];
+        let servers = [server(&locations), server(&locations)];
+        let site = Site { worker_shutdown_timeout: false, ..site(&servers) };
+        assert_eq!(
+            lines(&site),
+            [
+                "websocket_guard: after a reload, old workers live until their last WebSocket \
+                 ends; set worker_shutdown_timeout, such as \"worker_shutdown_timeout 1h;\", at \
+                 the top of nginx.conf [shutdown-unbounded] in nginx.conf:1",
+                "websocket_guard: this configuration can hold 1024 WebSockets (2 workers with \
+                 1024 worker_connections, two for each); raise worker_connections, and \
+                 worker_rlimit_nofile to at least as much [capacity] in nginx.conf:1",
+            ]
+        );
+        let few_files = Site { open_files: Some(1000), worker_shutdown_timeout: true, ..site };
+        assert!(lines(&few_files)[0].contains("hold 1000 WebSockets"));
+        assert!(lines(&few_files)[0].contains("; a worker may open only 1000 files)"));
+        let unknown = Site { workers: 0, worker_shutdown_timeout: true, ..site };
+        assert!(lines(&unknown).is_empty());
+    }
+
+    #[test]
+    fn only_if_something_is_guarded() {
+        let unguarded = [by_hand("/a"), checked("/b"), location("/c")];
+        let servers = [server(&unguarded)];
+        let site = Site { worker_shutdown_timeout: false, ..site(&servers) };
+        assert!(lines(&site).is_empty());
+
+        let mut ignoring = on("/a");
+        ignoring.ignore.insert(Finding::Capacity);
+        ignoring.ignore.insert(Finding::ShutdownUnbounded);
+        let ignoring = [ignoring];
+        let servers = [server(&ignoring)];
+        assert!(lines(&Site { servers: &servers, ..site }).is_empty());
+
+        let mut auto = on("/a");
+        auto.mode = Mode::Auto;
+        let both = [ignoring[0], auto];
+        let servers = [server(&both)];
+        assert_eq!(lines(&Site { servers: &servers, ..site }).len(), 2);
+    }
+}

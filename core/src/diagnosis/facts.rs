@@ -1,0 +1,416 @@
+//! What nginx can know about a request that has got its answer.
+
+use std::fmt;
+
+use crate::handshake::origin::Denied;
+use crate::handshake::switch::Fault;
+use crate::handshake::Violation;
+use crate::http::version::HttpVersion;
+use crate::text::escape::Escaped;
+use crate::words::{Mode, Place};
+
+/// One main request, at the log phase, or when the gate or the header filter refuses it.
+///
+/// Start from `Facts::default()`, a plain HTTP/1.1 request of which nothing is known, and fill in
+/// what is there. `r` is nginx's request, `u` its `r->upstream`.
+///
+/// `ngx_http_internal_redirect` (error_page, intercepted errors) zeroes module contexts and changes
+/// the location: what is remembered for these facts must survive that, for example in a cleanup
+/// of the request's pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// What websocket_guard says in [`location`](Self::location).
+    pub mode: Mode,
+    /// The location that proxied, if one did (remembered when the gate ran or `u` was created),
+    /// else `r->loc_conf` at the log phase. `None` if nginx answered before it looked for a
+    /// location (`clcf->name` is empty: `clcf` is the server's).
+    pub location: Option<NamedPlace<'a>>,
+    /// The name of a location of the same server with mode `on` or `auto`, other than `location`.
+    pub marked_location: Option<&'a [u8]>,
+    /// What serves the location: its `clcf->handler`, or the pass directive behind it.
+    pub handler: Handler,
+
+    /// The client's, from `r->http_protocol`; a backend that answers without a status line
+    /// overwrites `r->http_version`.
+    pub http_version: HttpVersion,
+    /// `r->method_name`.
+    pub method: &'a [u8],
+    /// `r->unparsed_uri`.
+    pub uri: &'a [u8],
+    /// What the Upgrade lines ask for.
+    pub asks: Asks,
+    /// The first Upgrade line; empty without one.
+    pub upgrade: &'a [u8],
+    /// Whether there is a Sec-WebSocket-Key line.
+    pub key: bool,
+    /// The Origin line.
+    pub origin: Option<&'a [u8]>,
+    /// The Sec-WebSocket-Protocol line.
+    pub subprotocols: Option<&'a [u8]>,
+    /// The Via line.
+    pub via: Option<&'a [u8]>,
+    /// The address of the connection's other end: `r->connection->addr_text`, or
+    /// `$realip_remote_addr` where realip has replaced it.
+    pub peer: &'a [u8],
+    /// What the gate found, or would have found: in `off` and `check` computed at the log phase.
+    pub gate: Gate<'a>,
+    /// Set if nginx refused the request before its phases ran.
+    pub early: Option<Early>,
+
+    /// What the client got: `r->err_status`, or `r->headers_out.status` if that is 0. 499 if the
+    /// client left. 101 only for a tunnel, or a relayed 101; 0 if a 101 was not sent and nothing was
+    /// in its place.
+    pub status: u16,
+    /// `r->headers_out.location`.
+    pub redirect: Option<&'a [u8]>,
+    /// `r->main->limit_req_status` and `limit_conn_status`.
+    pub limit: Limit,
+    /// The status of auth_request's subrequest, seen when its header passed the filter.
+    pub auth_status: Option<u16>,
+    /// The URI of a subrequest of this request that was answered with 101.
+    pub subrequest_101: Option<&'a [u8]>,
+    /// Set if `u` was created.
+    pub upstream: Option<BackendFacts<'a>>,
+}
+
+/// What happened between nginx and the backend; of several attempts the last.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendFacts<'a> {
+    /// `u->peer.name`, or `u->state->peer`; empty if no peer was chosen.
+    pub peer: &'a [u8],
+    /// The name in proxy_pass: `u->resolved->host`, or `uscf->host`.
+    pub name: &'a [u8],
+    /// HTTP version to the backend (proxy_http_version); `None` for uwsgi and scgi.
+    pub http_version: Option<HttpVersion>,
+    /// The Upgrade header that was sent: from `u->request_bufs`, or the location's headers.
+    pub upgrade: Sent<'a>,
+    /// The Connection header that was sent.
+    pub connection: Sent<'a>,
+    /// A directive of the location that changes the handshake.
+    pub altered: Option<Alteration<'a>>,
+    /// The Host that was sent.
+    pub host: Option<&'a [u8]>,
+    /// The URI that was sent (`u->uri`); empty if that is unknown, as for uwsgi and scgi.
+    pub uri: &'a [u8],
+    /// Whether `u->cache_status` is HIT, STALE, UPDATING or REVALIDATED.
+    pub cached: bool,
+    /// How far it came.
+    pub reached: Reached,
+    /// `u->state->status`: the backend's, or the one that nginx chose for the failure; 0 for none.
+    pub status: u16,
+    /// Why there is no answer, as far as that is known.
+    pub failure: Option<Failure<'a>>,
+    /// `u->headers_in.location`.
+    pub redirect: Option<&'a [u8]>,
+    /// `u->headers_in.x_accel_redirect`.
+    pub accel_redirect: Option<&'a [u8]>,
+    /// What is wrong with its 101.
+    pub switch_fault: Option<SwitchFault<'a>>,
+}
+
+/// A location and where it was opened.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedPlace<'a> {
+    /// `clcf->name`; empty for the server itself.
+    pub name: &'a [u8],
+    /// Its opening line.
+    pub place: Place<'a>,
+}
+
+/// What answers in a location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// proxy_pass
+    Proxy,
+    /// uwsgi_pass
+    Uwsgi,
+    /// scgi_pass
+    Scgi,
+    /// fastcgi_pass
+    Fastcgi,
+    /// grpc_pass
+    Grpc,
+    /// memcached_pass
+    Memcached,
+    /// Files: no handler of its own.
+    Static,
+    /// return
+    Return,
+    /// Another module, or unknown.
+    Other,
+}
+
+/// What the Upgrade header of a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// There is no Upgrade header.
+    Nothing,
+    /// It has the token `websocket`.
+    WebSocket,
+    /// It has no token `websocket`, but another one of websocket_guard_upgrade.
+    Listed,
+    /// It names nothing of websocket_guard_upgrade.
+    Other,
+}
+
+/// The result of the checks before proxying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate<'a> {
+    /// The handshake is well-formed, or was not looked at.
+    Passed,
+    /// It breaks this rule, whether it was refused for that or not.
+    Violated(Violation<'a>),
+    /// websocket_guard_origin does not list its origin.
+    OriginDenied {
+        /// Why not.
+        denied: Denied<'a>,
+        /// What is allowed: `OriginPolicy::words`.
+        allowed: &'a str,
+    },
+    /// The request to the backend had an Upgrade line that did not come from the checks.
+    Injected {
+        /// Its value.
+        upgrade: &'a [u8],
+    },
+}
+
+/// A refusal before the phases ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// 497
+    PlainOnTls,
+    /// 495
+    CertificateRejected,
+    /// 496
+    CertificateMissing,
+    /// 494
+    HeaderTooLarge,
+    /// 414
+    UriTooLong,
+}
+
+/// What is left of an early refusal at the log phase.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EarlySigns {
+    /// `ngx_http_handler` was not reached: `r->valid_location` is 0, or the phases ran only for an
+    /// error_page.
+    pub no_phases: bool,
+    /// `r->lingering_close`: where the phases did not run, only a header that is too large sets it.
+    pub lingering_close: bool,
+    /// `r->http_connection->ssl`: the listener expects TLS.
+    pub tls_listener: bool,
+    /// `c->ssl` is not NULL: the client spoke TLS.
+    pub tls_connection: bool,
+    /// ssl_verify_client is `on`, and the client sent no certificate.
+    pub certificate_missing: bool,
+    /// ssl_verify_client is not `off`, and the client's certificate was not accepted.
+    pub certificate_rejected: bool,
+}
+
+impl Early {
+    /// Finds out what nginx has forgotten: before the log phase 494 to 497 have become 400, or what
+    /// an error_page says.
+    ///
+    /// `status` is as in [`Facts`].
+    pub fn infer(status: u16, signs: EarlySigns) -> Option<Self> {
+        if signs.tls_listener && !signs.tls_connection {
+            return Some(Self::PlainOnTls);
+        }
+        if !signs.no_phases {
+            return None;
+        }
+        match status {
+            414 => return Some(Self::UriTooLong),
+            400 if signs.lingering_close => return Some(Self::HeaderTooLarge),
+            _ => {}
+        }
+        // An error_page may have made any status of it.
+        if signs.certificate_missing {
+            return Some(Self::CertificateMissing);
+        }
+        signs.certificate_rejected.then_some(Self::CertificateRejected)
+    }
+}
+
+/// Which limit refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// None.
+    Passed,
+    /// limit_req
+    Requests,
+    /// limit_conn
+    Connections,
+}
+
+/// A header as it was sent to the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent<'a> {
+    /// It cannot be known; nothing is concluded from it.
+    Unknown,
+    /// It was not sent.
+    Nothing,
+    /// Its value.
+    Value(&'a [u8]),
+}
+
+/// What a location does to the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alteration<'a> {
+    /// proxy_pass_request_headers off
+    HeadersOff,
+    /// proxy_set_header NAME ""
+    Emptied(&'a [u8]),
+    /// proxy_method METHOD
+    Method(&'a [u8]),
+}
+
+/// How far a request to the backend came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    /// No connection: `u->peer.connection` never became writable without an error.
+    Nothing,
+    /// `u->state->connect_time` is set.
+    Connection,
+    /// `u->state->header_time` is set.
+    Header,
+}
+
+/// Why the backend did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure<'a> {
+    /// `u->peer.get` returned `NGX_BUSY`: no live upstreams.
+    NoLivePeer,
+    /// The name in proxy_pass did not resolve, or there is no resolver.
+    NotResolved(&'a [u8]),
+    /// The connection was refused or could not be made.
+    NotConnected,
+    /// 504, and the limit in milliseconds, 0 if unknown.
+    TimedOut(Waiting, u64),
+    /// The TLS handshake failed; the name that was sent as SNI.
+    TlsHandshake {
+        /// `None` without proxy_ssl_server_name.
+        sni: Option<&'a [u8]>,
+    },
+    /// It speaks TLS, and proxy_pass says http: the answer was no HTTP and began with the bytes
+    /// 15 03 (a TLS alert).
+    SpeaksTls,
+    /// The answer was no HTTP: nginx set `r->http_version` to 9.
+    NotHttp,
+    /// It closed the connection.
+    Closed,
+    /// It reset the connection.
+    Reset,
+    /// Its header does not fit into the buffer.
+    HeaderTooBig,
+}
+
+/// What nginx waited for when a timeout ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// proxy_connect_timeout
+    Connect,
+    /// proxy_send_timeout
+    Send,
+    /// proxy_read_timeout
+    Read,
+}
+
+/// What is wrong with a 101.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwitchFault<'a> {
+    /// No upgrade was asked for, or it was not passed on.
+    Unsolicited,
+    /// It does not fit the handshake.
+    Wrong(Fault<'a>),
+}
+
+impl Default for Facts<'_> {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Off,
+            location: None,
+            marked_location: None,
+            handler: Handler::Other,
+            http_version: HttpVersion::Http11,
+            method: b"GET",
+            uri: b"",
+            asks: Asks::Nothing,
+            upgrade: b"",
+            key: false,
+            origin: None,
+            subprotocols: None,
+            via: None,
+            peer: b"",
+            gate: Gate::Passed,
+            early: None,
+            status: 0,
+            redirect: None,
+            limit: Limit::Passed,
+            auth_status: None,
+            subrequest_101: None,
+            upstream: None,
+        }
+    }
+}
+
+impl Default for BackendFacts<'_> {
+    fn default() -> Self {
+        Self {
+            peer: b"",
+            name: b"",
+            http_version: None,
+            upgrade: Sent::Unknown,
+            connection: Sent::Unknown,
+            altered: None,
+            host: None,
+            uri: b"",
+            cached: false,
+            reached: Reached::Nothing,
+            status: 0,
+            failure: None,
+            redirect: None,
+            accel_redirect: None,
+            switch_fault: None,
+        }
+    }
+}
+
+impl Facts<'_> {
+    /// Whether nginx found fault with the request before it looked for a location, maybe with half
+    /// of the header unread: nothing can be told from what is missing there.
+    pub(super) fn gave_up_reading(&self) -> bool {
+        self.location.is_none() && self.upstream.is_none() && matches!(self.status, 400 | 408)
+    }
+}
+
+impl Handler {
+    /// Whether nginx can make a tunnel there; an unknown handler gets the benefit of the doubt.
+    pub fn can_upgrade(self) -> bool {
+        !matches!(self, Self::Fastcgi | Self::Grpc | Self::Memcached)
+    }
+
+    /// The name of its module's directives.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Uwsgi => "uwsgi",
+            Self::Scgi => "scgi",
+            Self::Fastcgi => "fastcgi",
+            Self::Grpc => "grpc",
+            Self::Memcached => "memcached",
+            Self::Proxy | Self::Static | Self::Return | Self::Other => "proxy",
+        }
+    }
+}
+
+impl fmt::Display for NamedPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NamedPlace { name, place: Place { file, line } } = self;
+        if name.is_empty() {
+            f.write_str("the server")?;
+        } else {
+            write!(f, "location \"{}\"", Escaped(name))?;
+        }
+        write!(f, " ({}:{line})", Escaped(file))
+    }
+}

@@ -1,0 +1,136 @@
+//! The sentence for each finding: the cause with its values, then what to do.
+//!
+//! Every value of a peer goes through [`Escaped`](crate::text::escape::Escaped), which also bounds its length.
+
+mod backend;
+mod client;
+mod location;
+mod parts;
+mod switch;
+mod tunnel;
+
+use std::fmt::{self, Formatter};
+
+use crate::findings::RunFinding;
+use crate::handshake::origin::Denied;
+
+use super::facts::{Facts, Gate};
+use super::obstacle::{obstacle, Obstacle};
+
+pub(super) use tunnel::tunnel_end;
+
+pub(super) fn request(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
+    if !matches!(
+        finding,
+        RunFinding::NotWebsocket | RunFinding::BodyTooLarge | RunFinding::Unsolicited101
+    ) {
+        f.write_str("upgrade failed: ")?;
+    }
+    cause(f, finding, facts)?;
+    write!(f, "; {}", fix(finding, facts))
+}
+
+fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
+    match finding {
+        RunFinding::NotWebsocket => client::not_websocket(f, facts),
+        RunFinding::StrippedUpgrade => client::stripped_upgrade(f, facts),
+        RunFinding::HandshakeMethod => client::handshake_method(f, facts),
+        RunFinding::HandshakeHttpVersion => {
+            f.write_str("the request is HTTP/1.0 where a WebSocket handshake needs HTTP/1.1")
+        }
+        RunFinding::HandshakeBody => f.write_str("the handshake has a body"),
+        RunFinding::HandshakeConnection => client::handshake_connection(f, facts),
+        RunFinding::HandshakeKey => client::handshake_key(f, facts),
+        RunFinding::HandshakeVersion => client::handshake_version(f, facts),
+        RunFinding::OriginDenied => client::origin_denied(f, facts),
+        RunFinding::UpgradeInjected => location::upgrade_injected(f, facts),
+        RunFinding::Http2Upgrade => client::http2_upgrade(f, facts),
+        RunFinding::TlsMismatch => f.write_str("a plain HTTP request was sent to a TLS port"),
+        RunFinding::ClientCertificate => client::certificate(f, facts),
+        RunFinding::HeaderTooLarge => client::header_too_large(f, facts),
+
+        RunFinding::WrongLocation => location::wrong_location(f, facts),
+        RunFinding::NotProxied => location::not_proxied(f, facts),
+        RunFinding::Redirected => location::redirected(f, facts),
+        RunFinding::SlashRedirect => location::slash_redirect(f, facts),
+        RunFinding::AccessDenied => location::access_denied(f, facts),
+        RunFinding::RateLimited => location::rate_limited(f, facts),
+        RunFinding::AccessCheckFailed => location::access_check_failed(f, facts),
+        RunFinding::BodyTooLarge => location::body_too_large(f, facts),
+        RunFinding::ClientGone => {
+            f.write_str("the client left before the handshake was answered (499)")
+        }
+        RunFinding::CachedResponse => location::cached_response(f, facts),
+        RunFinding::SubrequestUpgrade => location::subrequest_upgrade(f, facts),
+        RunFinding::UpgradeNotForwarded => location::upgrade_not_forwarded(f, facts),
+        RunFinding::HandshakeAltered => location::handshake_altered(f, facts),
+
+        RunFinding::BackendUnreachable => backend::unreachable(f, facts),
+        RunFinding::BackendNoLive => backend::no_live(f, facts),
+        RunFinding::BackendDns => backend::dns(f, facts),
+        RunFinding::BackendTls => backend::tls(f, facts),
+        RunFinding::BackendTimeout => backend::timeout(f, facts),
+        RunFinding::BackendClosed => backend::closed(f, facts),
+        RunFinding::BackendHeaderTooBig => backend::header_too_big(f, facts),
+        RunFinding::BackendOrigin => backend::origin(f, facts),
+        RunFinding::BackendAuth => backend::auth(f, facts),
+        RunFinding::BackendRedirect => backend::redirect(f, facts),
+        RunFinding::BackendNotFound => backend::not_found(f, facts),
+        RunFinding::BackendBadHandshake => backend::bad_handshake(f, facts),
+        RunFinding::BackendNotWebsocket => backend::not_websocket(f, facts),
+        RunFinding::BackendError => backend::error(f, facts),
+
+        RunFinding::SwitchReplaced => switch::replaced(f, facts),
+        RunFinding::BadAccept
+        | RunFinding::BadSwitch
+        | RunFinding::SubprotocolMismatch
+        | RunFinding::ExtensionMismatch
+        | RunFinding::Unsolicited101 => switch::fault(f, facts),
+    }
+}
+
+/// The fix of the catalogue, or a better one where the facts allow it.
+fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
+    let usual = finding.entry().fix;
+    if finding == RunFinding::NotProxied && facts.gave_up_reading() {
+        return "see what nginx says about it with \"error_log ... info\"";
+    }
+    match (finding, facts.gate) {
+        (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Missing, .. }) => {
+            return "add \"none\" to websocket_guard_origin if clients that are no browsers may \
+                    connect";
+        }
+        (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Repeated(_), .. }) => {
+            return "correct the client, or the proxy in front of this nginx";
+        }
+        // websocket_guard_forwarded would do nothing in such a location.
+        (RunFinding::BackendOrigin, _) if !facts.mode.is_guarded() => {
+            return "add \"proxy_set_header Host $http_host;\", or allow the origin in the backend";
+        }
+        (RunFinding::BackendRedirect, _) if !facts.mode.is_guarded() => {
+            return "use the final URL in the client; if only http becomes https, send \
+                    X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")";
+        }
+        (RunFinding::SwitchReplaced, _)
+            if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
+        {
+            return "have the backend leave that header out, or add \
+                    \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
+        }
+        (RunFinding::UpgradeNotForwarded, _) => {}
+        _ => return usual,
+    }
+    match obstacle(facts) {
+        Some(Obstacle::Handler(_)) => "use proxy_pass, uwsgi_pass or scgi_pass there",
+        Some(Obstacle::HttpVersion(_)) if facts.mode.is_guarded() => {
+            "remove its own proxy_http_version, or set it to 1.1"
+        }
+        Some(Obstacle::NoUpgrade | Obstacle::OtherUpgrade(_)) if facts.mode.is_guarded() => {
+            "remove its own \"proxy_set_header Upgrade\""
+        }
+        Some(Obstacle::NoConnection | Obstacle::OtherConnection(_)) if facts.mode.is_guarded() => {
+            "remove its own \"proxy_set_header Connection\""
+        }
+        _ => usual,
+    }
+}

@@ -1,0 +1,151 @@
+//! What the location did: its own answer, or what it sent to the backend.
+
+use std::fmt::{self, Formatter};
+
+use crate::diagnosis::facts::{Alteration, Facts, Gate, Handler, Limit};
+use crate::diagnosis::obstacle::{obstacle, Obstacle};
+use crate::text::escape::Escaped;
+
+use super::parts::{To, Where};
+
+pub fn wrong_location(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    write!(
+        f,
+        "\"{}\" falls into {}, not into the marked location \"{}\"",
+        Escaped(facts.uri),
+        Where(facts.location),
+        Escaped(facts.marked_location.unwrap_or_default())
+    )
+}
+
+pub fn not_proxied(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let place = Where(facts.location);
+    let status = facts.status;
+    if facts.gave_up_reading() {
+        return write!(
+            f,
+            "nginx refused the request with {status} before it looked for a location"
+        );
+    }
+    match facts.handler {
+        Handler::Static => {
+            write!(f, "{place} serves files and answered {status}, no backend was asked")
+        }
+        Handler::Return => {
+            write!(f, "{place} answered {status} by \"return\", no backend was asked")
+        }
+        _ => write!(f, "{place} answered {status} itself, no backend was asked"),
+    }
+}
+
+pub fn redirected(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    write!(f, "{} answered {}{}", Where(facts.location), facts.status, To(facts.redirect))?;
+    f.write_str(", and WebSocket clients do not follow redirects")
+}
+
+pub fn slash_redirect(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let uri = Escaped(facts.uri);
+    write!(f, "{} redirected \"{uri}\"{}", Where(facts.location), To(facts.redirect))?;
+    f.write_str(", and WebSocket clients do not follow redirects")
+}
+
+pub fn access_denied(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let place = Where(facts.location);
+    if facts.status == 444 {
+        return write!(f, "{place} closed the connection without an answer (444)");
+    }
+    write!(f, "{place} refused access with {}", facts.auth_status.unwrap_or(facts.status))
+}
+
+pub fn rate_limited(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let place = Where(facts.location);
+    let status = facts.status;
+    match facts.limit {
+        Limit::Requests => write!(f, "limit_req refused the request with {status} in {place}"),
+        Limit::Connections => write!(f, "limit_conn refused the request with {status} in {place}"),
+        Limit::Passed => write!(f, "{place} answered {status} itself, as limits do"),
+    }
+}
+
+pub fn access_check_failed(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    write!(
+        f,
+        "auth_request in {} was answered with {}, which nginx turns into 500",
+        Where(facts.location),
+        facts.auth_status.unwrap_or_default()
+    )
+}
+
+pub fn body_too_large(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    write!(
+        f,
+        "a plain request to {} was refused with 413, a WebSocket message would have no such limit",
+        Where(facts.location)
+    )
+}
+
+pub fn cached_response(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    write!(
+        f,
+        "the cache of {} answered the handshake with a stored {}",
+        Where(facts.location),
+        facts.status
+    )
+}
+
+pub fn subrequest_upgrade(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    f.write_str("a subrequest")?;
+    if let Some(uri) = facts.subrequest_101 {
+        write!(f, " to \"{}\"", Escaped(uri))?;
+    }
+    f.write_str(" got a 101, which belongs to the main request only")
+}
+
+pub fn upgrade_not_forwarded(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let place = Where(facts.location);
+    match obstacle(facts) {
+        Some(Obstacle::Handler(handler)) => {
+            write!(f, "{place} uses {}_pass, which cannot carry a WebSocket", handler.name())
+        }
+        Some(Obstacle::OtherUpgrade(value)) => {
+            write!(f, "{place} sends Upgrade \"{}\" in place of \"websocket\"", Escaped(value))
+        }
+        Some(Obstacle::NoConnection) => {
+            write!(f, "{place} passes the request on without its Connection header")
+        }
+        Some(Obstacle::OtherConnection(value)) => {
+            write!(f, "{place} sends Connection \"{}\" in place of \"upgrade\"", Escaped(value))
+        }
+        Some(Obstacle::HttpVersion(version)) => {
+            write!(f, "{place} speaks {version} to the backend, which cannot upgrade")
+        }
+        Some(Obstacle::NoUpgrade) | None => {
+            write!(f, "{place} passes the request on without its Upgrade header")
+        }
+    }
+}
+
+pub fn handshake_altered(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    write!(f, "{} changes the handshake by \"", Where(facts.location))?;
+    let directives = facts.handler.name();
+    match facts.upstream.unwrap_or_default().altered {
+        Some(Alteration::Emptied(header)) => {
+            write!(f, "{directives}_set_header {} ''", Escaped(header))
+        }
+        Some(Alteration::Method(method)) => write!(f, "{directives}_method {}", Escaped(method)),
+        Some(Alteration::HeadersOff) | None => write!(f, "{directives}_pass_request_headers off"),
+    }?;
+    f.write_str("\"")
+}
+
+pub fn upgrade_injected(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let Gate::Injected { upgrade } = facts.gate else {
+        return Ok(());
+    };
+    write!(
+        f,
+        "the request to the backend had a line \"Upgrade: {}\", which {} does not allow",
+        Escaped(upgrade),
+        Where(facts.location)
+    )
+}

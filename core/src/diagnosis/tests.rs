@@ -1,0 +1,1220 @@
+use proptest::prelude::*;
+
+use crate::findings::{EndFinding, Finding, Level, RunFinding};
+use crate::handshake::origin::Denied;
+use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
+use crate::handshake::{ValueFault, Violation};
+use crate::http::version::HttpVersion;
+
+use crate::words::{Mode, Place};
+
+use super::*;
+
+const ACCEPT: &[u8; 28] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Longer than what is printed of it.
+const ALLOWED: &str = "\
+    https://a.example https://b.example https://c.example https://d.example https://e.example \
+    https://f.example https://g.example https://h.example https://i.example https://j.example \
+    https://k.example \u{e9}\n";
+
+const CHAT: NamedPlace =
+    NamedPlace { name: b"/chat", place: Place { file: b"conf/nginx.conf", line: 31 } };
+
+/// A correct WebSocket request in an unmarked location that forwards it to a backend which
+/// answers `status`.
+fn answered(status: u16) -> Facts<'static> {
+    Facts {
+        location: Some(CHAT),
+        handler: Handler::Proxy,
+        uri: b"/chat",
+        asks: Asks::WebSocket,
+        upgrade: b"websocket",
+        key: true,
+        origin: Some(b"https://app.example.com"),
+        peer: b"10.0.0.9",
+        status,
+        upstream: Some(BackendFacts {
+            peer: b"127.0.0.1:8080",
+            name: b"backend",
+            http_version: Some(HttpVersion::Http11),
+            upgrade: Sent::Value(b"websocket"),
+            connection: Sent::Value(b"upgrade"),
+            host: Some(b"app.example.com"),
+            uri: b"/chat",
+            reached: Reached::Header,
+            status,
+            ..BackendFacts::default()
+        }),
+        ..Facts::default()
+    }
+}
+
+/// Likewise, with changes to what happened between nginx and the backend.
+fn upstream(status: u16, change: impl FnOnce(&mut BackendFacts<'static>)) -> Facts<'static> {
+    let mut facts = answered(status);
+    if let Some(upstream) = &mut facts.upstream {
+        change(upstream);
+    }
+    facts
+}
+
+/// The backend could not be asked, or gave no answer.
+fn failed(status: u16, reached: Reached, failure: Option<Failure<'static>>) -> Facts<'static> {
+    upstream(status, |u| {
+        u.reached = reached;
+        u.failure = failure;
+    })
+}
+
+/// nginx answered by itself.
+fn by_nginx(status: u16) -> Facts<'static> {
+    Facts { upstream: None, ..answered(status) }
+}
+
+fn violated(violation: Violation<'static>) -> Facts<'static> {
+    Facts { mode: Mode::On, gate: Gate::Violated(violation), ..by_nginx(400) }
+}
+
+fn foreign_origin() -> Gate<'static> {
+    Gate::OriginDenied {
+        denied: Denied::NotListed(b"https://evil.example"),
+        allowed: "https://app.example.com",
+    }
+}
+
+fn early(status: u16, early: Early) -> Facts<'static> {
+    Facts { early: Some(early), ..by_nginx(status) }
+}
+
+fn wrong(fault: Fault<'static>) -> Facts<'static> {
+    switched(SwitchFault::Wrong(fault))
+}
+
+fn switched(fault: SwitchFault<'static>) -> Facts<'static> {
+    Facts { mode: Mode::On, status: 502, ..upstream(101, |u| u.switch_fault = Some(fault)) }
+}
+
+fn plain(status: u16) -> Facts<'static> {
+    Facts { asks: Asks::Nothing, upgrade: b"", key: false, ..answered(status) }
+}
+
+/// For each finding a request that has it, worded as the catalogue's example, and others that
+/// nearly have it.
+fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
+    let location =
+        |name: &'static [u8], line| Some(NamedPlace { name, place: Place { line, ..CHAT.place } });
+    vec![
+        (
+            RunFinding::SubrequestUpgrade,
+            Facts { subrequest_101: Some(b"/auth"), auth_status: Some(101), ..by_nginx(500) },
+            vec![Facts { auth_status: Some(200), ..answered(502) }],
+        ),
+        (
+            RunFinding::NotWebsocket,
+            Facts {
+                asks: Asks::Other,
+                upgrade: b"h2c",
+                key: false,
+                ..upstream(200, |u| u.upgrade = Sent::Nothing)
+            },
+            vec![
+                plain(200),
+                answered(200),
+                Facts { asks: Asks::Listed, upgrade: b"foo", ..answered(200) },
+            ],
+        ),
+        (
+            RunFinding::StrippedUpgrade,
+            Facts { key: true, via: Some(b"1.1 edge"), ..plain(400) },
+            vec![
+                plain(400),
+                // 414 and 494 may come before the Upgrade header is read.
+                Facts { key: true, early: Some(Early::HeaderTooLarge), ..plain(400) },
+                Facts { key: true, early: Some(Early::UriTooLong), ..plain(414) },
+            ],
+        ),
+        (
+            RunFinding::HandshakeMethod,
+            Facts { method: b"POST", ..violated(Violation::Method) },
+            vec![violated(Violation::Body)],
+        ),
+        (
+            RunFinding::HandshakeHttpVersion,
+            Facts { http_version: HttpVersion::Http10, ..violated(Violation::HttpVersion) },
+            vec![
+                plain(200),
+                Facts { http_version: HttpVersion::Http2, ..violated(Violation::Http2Upgrade) },
+            ],
+        ),
+        (
+            RunFinding::HandshakeConnection,
+            violated(Violation::Connection(Some(b"close"))),
+            // Forwarded in `auto`, and the backend took it.
+            vec![Facts { gate: Gate::Violated(Violation::Connection(None)), ..answered(101) }],
+        ),
+        (
+            RunFinding::HandshakeKey,
+            violated(Violation::Key(ValueFault::Invalid(b"test"))),
+            vec![violated(Violation::Version(ValueFault::Missing))],
+        ),
+        (
+            RunFinding::HandshakeVersion,
+            Facts { status: 426, ..violated(Violation::Version(ValueFault::Invalid(b"8"))) },
+            vec![answered(426)],
+        ),
+        (RunFinding::HandshakeBody, violated(Violation::Body), vec![plain(413)]),
+        (
+            RunFinding::OriginDenied,
+            Facts { mode: Mode::On, gate: foreign_origin(), ..by_nginx(403) },
+            vec![
+                by_nginx(403),
+                Facts { mode: Mode::Check, gate: foreign_origin(), ..answered(404) },
+            ],
+        ),
+        (
+            RunFinding::UpgradeInjected,
+            Facts { mode: Mode::On, gate: Gate::Injected { upgrade: b"h2c" }, ..by_nginx(500) },
+            vec![Facts { mode: Mode::On, ..by_nginx(500) }],
+        ),
+        (
+            RunFinding::Http2Upgrade,
+            Facts { mode: Mode::On, http_version: HttpVersion::Http2, ..by_nginx(400) },
+            vec![
+                Facts { http_version: HttpVersion::Http2, ..plain(200) },
+                Facts { mode: Mode::On, ..by_nginx(400) },
+            ],
+        ),
+        (
+            RunFinding::TlsMismatch,
+            early(400, Early::PlainOnTls),
+            vec![by_nginx(400), Facts { early: Some(Early::PlainOnTls), ..plain(400) }],
+        ),
+        (RunFinding::ClientCertificate, early(400, Early::CertificateMissing), vec![by_nginx(400)]),
+        (
+            RunFinding::HeaderTooLarge,
+            early(400, Early::HeaderTooLarge),
+            vec![by_nginx(400), Facts { early: Some(Early::HeaderTooLarge), ..plain(400) }],
+        ),
+        (
+            RunFinding::WrongLocation,
+            Facts {
+                location: location(b"/", 12),
+                marked_location: Some(b"/ws/"),
+                ..upstream(200, |u| u.upgrade = Sent::Nothing)
+            },
+            vec![
+                // It forwards.
+                Facts { marked_location: Some(b"/ws/"), ..answered(404) },
+                // It redirects.
+                Facts { marked_location: Some(b"/ws/"), ..by_nginx(302) },
+                // It refuses.
+                Facts { marked_location: Some(b"/ws/"), ..by_nginx(403) },
+                // It is marked itself.
+                Facts { mode: Mode::Check, marked_location: Some(b"/ws/"), ..by_nginx(404) },
+                by_nginx(404),
+            ],
+        ),
+        (
+            RunFinding::NotProxied,
+            Facts { handler: Handler::Static, ..by_nginx(404) },
+            vec![answered(404), by_nginx(301), by_nginx(403), by_nginx(499)],
+        ),
+        (
+            RunFinding::Redirected,
+            Facts { redirect: Some(b"https://example.com/chat"), ..by_nginx(301) },
+            vec![answered(301), by_nginx(304)],
+        ),
+        (
+            RunFinding::SlashRedirect,
+            Facts {
+                location: location(b"/chat/", 31),
+                redirect: Some(b"http://example.com/chat/"),
+                ..by_nginx(301)
+            },
+            vec![
+                by_nginx(301),
+                Facts { location: location(b"/chat/", 31), ..by_nginx(302) },
+                Facts { location: location(b"/chat/", 31), uri: b"/chat/", ..by_nginx(301) },
+            ],
+        ),
+        (
+            RunFinding::AccessDenied,
+            by_nginx(401),
+            vec![
+                answered(401),
+                // A sign-in redirect.
+                Facts { auth_status: Some(401), ..by_nginx(302) },
+                by_nginx(404),
+            ],
+        ),
+        (
+            RunFinding::RateLimited,
+            Facts { limit: Limit::Connections, ..by_nginx(503) },
+            vec![answered(503), by_nginx(500)],
+        ),
+        (
+            RunFinding::AccessCheckFailed,
+            Facts { auth_status: Some(426), ..by_nginx(500) },
+            vec![
+                by_nginx(500),
+                Facts { auth_status: Some(204), ..answered(500) },
+                Facts { auth_status: Some(403), ..by_nginx(403) },
+            ],
+        ),
+        (
+            RunFinding::BodyTooLarge,
+            Facts { mode: Mode::On, upstream: None, ..plain(413) },
+            vec![plain(413), Facts { mode: Mode::On, ..plain(400) }],
+        ),
+        (
+            RunFinding::ClientGone,
+            upstream(499, |u| {
+                u.status = 0;
+                u.reached = Reached::Connection;
+            }),
+            vec![
+                plain(499),
+                upstream(499, |u| u.connection = Sent::Nothing).clone_with_status(504),
+            ],
+        ),
+        (
+            RunFinding::CachedResponse,
+            upstream(200, |u| {
+                u.cached = true;
+                u.reached = Reached::Nothing;
+                u.status = 0;
+            }),
+            vec![answered(200)],
+        ),
+        (
+            RunFinding::UpgradeNotForwarded,
+            upstream(400, |u| {
+                u.upgrade = Sent::Nothing;
+                u.connection = Sent::Value(b"close");
+                u.http_version = Some(HttpVersion::Http10);
+            }),
+            vec![
+                answered(400),
+                upstream(400, |u| {
+                    u.upgrade = Sent::Unknown;
+                    u.connection = Sent::Unknown;
+                    u.http_version = None;
+                }),
+                upstream(400, |u| {
+                    u.upgrade = Sent::Value(b"WebSocket");
+                    u.connection = Sent::Value(b"keep-alive, Upgrade");
+                }),
+            ],
+        ),
+        (
+            RunFinding::HandshakeAltered,
+            upstream(400, |u| u.altered = Some(Alteration::HeadersOff)),
+            vec![answered(400), upstream(101, |u| u.altered = Some(Alteration::HeadersOff))],
+        ),
+        (
+            RunFinding::BackendUnreachable,
+            failed(502, Reached::Nothing, Some(Failure::NotConnected)),
+            vec![answered(502), failed(502, Reached::Connection, None)],
+        ),
+        (
+            RunFinding::BackendNoLive,
+            upstream(502, |u| {
+                u.peer = b"";
+                u.name = b"pool";
+                u.reached = Reached::Nothing;
+                u.failure = Some(Failure::NoLivePeer);
+            }),
+            vec![failed(502, Reached::Nothing, None)],
+        ),
+        (
+            RunFinding::BackendDns,
+            failed(502, Reached::Nothing, Some(Failure::NotResolved(b"app.internal"))),
+            vec![failed(502, Reached::Nothing, None)],
+        ),
+        (
+            RunFinding::BackendTls,
+            upstream(502, |u| {
+                u.peer = b"10.0.0.5:443";
+                u.reached = Reached::Connection;
+                u.failure = Some(Failure::TlsHandshake { sni: None });
+            }),
+            vec![failed(502, Reached::Connection, Some(Failure::Closed))],
+        ),
+        (
+            RunFinding::BackendTimeout,
+            failed(504, Reached::Connection, Some(Failure::TimedOut(Waiting::Read, 60_000))),
+            vec![answered(504), failed(502, Reached::Connection, None)],
+        ),
+        (
+            RunFinding::BackendClosed,
+            failed(502, Reached::Connection, Some(Failure::Closed)),
+            vec![answered(502), failed(502, Reached::Nothing, None)],
+        ),
+        (
+            RunFinding::BackendHeaderTooBig,
+            failed(502, Reached::Connection, Some(Failure::HeaderTooBig)),
+            vec![failed(502, Reached::Connection, None)],
+        ),
+        (
+            RunFinding::BackendOrigin,
+            Facts { mode: Mode::On, ..upstream(403, |u| u.host = Some(b"backend")) },
+            vec![
+                answered(403),
+                Facts { origin: None, ..upstream(403, |u| u.host = Some(b"backend")) },
+                upstream(403, |u| u.host = Some(b"APP.example.com:443")),
+                upstream(403, |u| u.host = None),
+                upstream(404, |u| u.host = Some(b"backend")),
+            ],
+        ),
+        (
+            RunFinding::BackendAuth,
+            answered(401),
+            vec![by_nginx(401), upstream(403, |u| u.host = Some(b"backend"))],
+        ),
+        (
+            RunFinding::BackendRedirect,
+            Facts { mode: Mode::Auto, ..upstream(302, |u| u.redirect = Some(b"/login")) },
+            vec![by_nginx(302), answered(304)],
+        ),
+        (
+            RunFinding::BackendNotFound,
+            Facts { uri: b"/ws/chat", ..upstream(404, |u| u.uri = b"//chat") },
+            vec![by_nginx(404), answered(410)],
+        ),
+        (
+            RunFinding::BackendBadHandshake,
+            answered(400),
+            vec![
+                upstream(400, |u| u.host = Some(b"backend")),
+                upstream(400, |u| u.upgrade = Sent::Nothing),
+                answered(405),
+            ],
+        ),
+        (
+            RunFinding::BackendNotWebsocket,
+            answered(200),
+            vec![answered(500), by_nginx(200), plain(200)],
+        ),
+        (
+            RunFinding::BackendError,
+            answered(500),
+            vec![by_nginx(500), failed(502, Reached::Nothing, None)],
+        ),
+        (
+            RunFinding::BadAccept,
+            wrong(Fault::BadAccept(BadAccept::Wrong { received: b"x", expected: *ACCEPT })),
+            vec![answered(101), answered(200)],
+        ),
+        (
+            RunFinding::BadSwitch,
+            wrong(Fault::BadSwitch(BadSwitch::OtherProtocol(b"h2c"))),
+            vec![answered(101)],
+        ),
+        (
+            RunFinding::SubprotocolMismatch,
+            Facts {
+                subprotocols: Some(b"graphql-ws"),
+                status: 101,
+                ..wrong(Fault::SubprotocolMismatch { chosen: b"mqtt" })
+            },
+            vec![answered(101)],
+        ),
+        (
+            RunFinding::ExtensionMismatch,
+            wrong(Fault::ExtensionMismatch { chosen: b"permessage-deflate" })
+                .clone_with_status(101),
+            vec![answered(101)],
+        ),
+        (
+            RunFinding::SwitchReplaced,
+            Facts { status: 403, ..answered(101) },
+            vec![
+                answered(101),
+                answered(403),
+                by_nginx(403),
+                wrong(Fault::BadSwitch(BadSwitch::NoUpgrade)),
+                Facts { status: 499, ..failed(499, Reached::Connection, None) },
+            ],
+        ),
+        (
+            RunFinding::Unsolicited101,
+            plain(101),
+            vec![
+                answered(101),
+                plain(200),
+                // nginx makes a tunnel of it, as the location asks it to.
+                Facts {
+                    asks: Asks::Other,
+                    upgrade: b"h2c",
+                    ..upstream(101, |u| u.upgrade = Sent::Value(b"h2c"))
+                },
+            ],
+        ),
+    ]
+}
+
+impl Facts<'_> {
+    fn clone_with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+}
+
+fn finding(facts: &Facts) -> Option<Finding> {
+    diagnose(facts).map(|diagnosis| diagnosis.finding())
+}
+
+fn line(facts: &Facts) -> String {
+    diagnose(facts).map_or_else(String::new, |diagnosis| diagnosis.line().to_string())
+}
+
+#[test]
+fn each_finding_is_found_and_worded_as_in_the_catalogue() {
+    for (expected, facts, near_misses) in cases() {
+        assert_eq!(finding(&facts), Some(expected.into()), "{facts:?}");
+        let example = expected.entry().example;
+        let line = line(&facts);
+        assert!(example.ends_with(&line), "{example}\n{line}");
+        assert!(line.starts_with("websocket_guard: "), "{line}");
+
+        assert!(!near_misses.is_empty(), "{expected:?}");
+        for facts in near_misses {
+            assert_ne!(finding(&facts), Some(expected.into()), "{facts:?}");
+        }
+    }
+}
+
+#[test]
+fn each_finding_of_the_catalogue_has_a_case() {
+    for finding in RunFinding::ALL {
+        let count = cases().iter().filter(|(tested, ..)| tested == finding).count();
+        assert_eq!(count, 1, "{finding:?}");
+    }
+}
+
+#[test]
+fn good_traffic_has_no_diagnosis() {
+    for status in [200, 204, 301, 302, 400, 401, 403, 404, 413, 499, 500, 502, 504] {
+        assert_eq!(finding(&plain(status)), None, "{status}");
+    }
+    for mode in [Mode::Off, Mode::Check, Mode::Auto, Mode::On] {
+        assert_eq!(finding(&Facts { mode, marked_location: Some(b"/ws/"), ..answered(101) }), None);
+    }
+    assert_eq!(finding(&Facts::default()), None);
+}
+
+#[test]
+fn the_first_thing_that_is_wrong_is_the_cause() {
+    // Everything is wrong; mended one by one, in the order of the request's way.
+    let mut facts = Facts {
+        gate: Gate::Violated(Violation::Connection(None)),
+        early: Some(Early::PlainOnTls),
+        marked_location: Some(b"/ws/"),
+        status: 499,
+        ..upstream(403, |u| {
+            u.reached = Reached::Connection;
+            u.upgrade = Sent::Nothing;
+            u.altered = Some(Alteration::HeadersOff);
+            u.failure = Some(Failure::SpeaksTls);
+            u.host = Some(b"backend");
+        })
+    };
+    assert_eq!(finding(&facts), Some(Finding::HandshakeConnection));
+    facts.gate = Gate::Passed;
+    assert_eq!(finding(&facts), Some(Finding::TlsMismatch));
+    facts.early = None;
+    assert_eq!(finding(&facts), Some(Finding::WrongLocation));
+    facts.marked_location = None;
+    assert_eq!(finding(&facts), Some(Finding::ClientGone));
+    facts.status = 403;
+    assert_eq!(finding(&facts), Some(Finding::UpgradeNotForwarded));
+    let mend = |facts: &mut Facts<'static>, change: fn(&mut BackendFacts)| {
+        facts.upstream.iter_mut().for_each(change);
+    };
+    mend(&mut facts, |u| u.upgrade = Sent::Value(b"websocket"));
+    assert_eq!(finding(&facts), Some(Finding::HandshakeAltered));
+    mend(&mut facts, |u| u.altered = None);
+    assert_eq!(finding(&facts), Some(Finding::BackendTls));
+    mend(&mut facts, |u| u.failure = None);
+    assert_eq!(finding(&facts), Some(Finding::BackendClosed));
+    mend(&mut facts, |u| u.reached = Reached::Header);
+    assert_eq!(finding(&facts), Some(Finding::BackendOrigin));
+    mend(&mut facts, |u| u.host = None);
+    assert_eq!(finding(&facts), Some(Finding::BackendAuth));
+}
+
+#[test]
+fn a_request_that_came_to_no_location_is_in_no_wrong_one() {
+    let facts =
+        Facts { location: None, marked_location: Some(b"/ws/"), upstream: None, ..answered(400) };
+    assert_eq!(finding(&facts), Some(Finding::NotProxied));
+    assert_eq!(
+        line(&facts),
+        "websocket_guard: upgrade failed: nginx refused the request with 400 before it looked for \
+         a location; see what nginx says about it with \"error_log ... info\" [not-proxied]"
+    );
+
+    // The header was not read to its end.
+    for asks in [Asks::Nothing, Asks::Other] {
+        for (key, expected) in [(false, None), (true, Some(Finding::NotProxied))] {
+            assert_eq!(finding(&Facts { asks, key, ..facts }), expected);
+        }
+    }
+}
+
+#[test]
+fn refusals_survive_an_error_page_that_proxies() {
+    let facts = Facts { limit: Limit::Requests, ..answered(429) };
+    assert_eq!(finding(&facts), Some(Finding::RateLimited));
+    let facts = Facts { auth_status: Some(401), ..answered(200) };
+    assert_eq!(finding(&facts), Some(Finding::AccessDenied));
+}
+
+#[test]
+fn other_upgrade_protocols() {
+    let other = |facts| Facts { asks: Asks::Other, upgrade: b"h2c", ..facts };
+    let listed = |facts| Facts { asks: Asks::Listed, upgrade: b"foo", ..facts };
+
+    // A fake 101 to a request whose Upgrade was dropped.
+    assert_eq!(finding(&other(switched(SwitchFault::Unsolicited))), Some(Finding::Unsolicited101));
+    let refused = Facts { mode: Mode::On, http_version: HttpVersion::Http2, ..by_nginx(400) };
+    assert_eq!(finding(&other(refused)), Some(Finding::Http2Upgrade));
+    assert_eq!(finding(&other(early(400, Early::PlainOnTls))), None);
+    let large = Facts { mode: Mode::On, ..by_nginx(413) };
+    assert_eq!(finding(&other(large)), Some(Finding::BodyTooLarge));
+    assert!(line(&other(answered(200))).contains("passed on by a proxy_set_header"));
+
+    assert_eq!(finding(&listed(answered(101))), None);
+    assert_eq!(finding(&listed(answered(500))), None);
+    assert_eq!(finding(&listed(violated(Violation::Method))), Some(Finding::HandshakeMethod));
+    let fault = SwitchFault::Wrong(Fault::BadSwitch(BadSwitch::NoUpgrade));
+    assert_eq!(finding(&listed(switched(fault))), Some(Finding::BadSwitch));
+}
+
+#[test]
+fn a_failure_without_details_is_told_from_the_status() {
+    let cases = [
+        (504, 504, Reached::Nothing, Finding::BackendTimeout),
+        (0, 504, Reached::Connection, Finding::BackendTimeout),
+        (502, 502, Reached::Nothing, Finding::BackendUnreachable),
+        // Behind an error_page.
+        (502, 200, Reached::Nothing, Finding::BackendUnreachable),
+        (0, 500, Reached::Nothing, Finding::BackendUnreachable),
+        (0, 413, Reached::Nothing, Finding::NotProxied),
+        (502, 502, Reached::Connection, Finding::BackendClosed),
+    ];
+    for (upstream_status, status, reached, expected) in cases {
+        let facts = upstream(status, |u| {
+            u.status = upstream_status;
+            u.reached = reached;
+        });
+        assert_eq!(finding(&facts), Some(expected), "{facts:?}");
+    }
+}
+
+#[test]
+fn answers_of_the_backend() {
+    let cases = [
+        (200, Finding::BackendNotWebsocket),
+        (304, Finding::BackendNotWebsocket),
+        (307, Finding::BackendRedirect),
+        (400, Finding::BackendBadHandshake),
+        (401, Finding::BackendAuth),
+        (403, Finding::BackendAuth),
+        (404, Finding::BackendNotFound),
+        (405, Finding::BackendNotWebsocket),
+        (426, Finding::BackendBadHandshake),
+        (502, Finding::BackendError),
+        (599, Finding::BackendError),
+    ];
+    for (status, expected) in cases {
+        assert_eq!(finding(&answered(status)), Some(expected), "{status}");
+        // proxy_intercept_errors with error_page: the cause is still the backend's answer.
+        let intercepted = answered(status).clone_with_status(200);
+        assert_eq!(finding(&intercepted), Some(expected), "{status}");
+        // The client closes the connection before it has all of the answer.
+        let left = answered(status).clone_with_status(499);
+        assert_eq!(finding(&left), Some(expected), "{status}");
+    }
+}
+
+#[test]
+fn hosts_of_origins() {
+    let foreign = |origin: &'static [u8], host: &'static [u8]| {
+        let facts = Facts { origin: Some(origin), ..upstream(403, |u| u.host = Some(host)) };
+        finding(&facts) == Some(Finding::BackendOrigin)
+    };
+    assert!(!foreign(b"https://a.example", b"a.example"));
+    assert!(!foreign(b"https://a.example", b"a.example:443"));
+    assert!(!foreign(b"http://a.example:80", b"A.example"));
+    assert!(!foreign(b"HTTP://a.example:8080", b"a.example:8080"));
+    assert!(foreign(b"https://a.example:8443", b"a.example"));
+    assert!(foreign(b"http://a.example", b"a.example:443"));
+    assert!(foreign(b"https://a.example", b"b.example"));
+    assert!(foreign(b"null", b"a.example"));
+    assert!(foreign(b"", b"a.example"));
+}
+
+#[test]
+fn what_keeps_the_upgrade_from_the_backend() {
+    let place = "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31)";
+    let check = |facts: Facts, text: &str| {
+        assert_eq!(line(&facts), format!("{place} {text} [upgrade-not-forwarded]"));
+    };
+    let guarded =
+        |change: fn(&mut BackendFacts<'static>)| Facts { mode: Mode::On, ..upstream(400, change) };
+    check(
+        Facts { handler: Handler::Fastcgi, ..answered(200) },
+        "uses fastcgi_pass, which cannot carry a WebSocket; use proxy_pass, uwsgi_pass or \
+         scgi_pass there",
+    );
+    check(
+        upstream(400, |u| u.http_version = Some(HttpVersion::Http10)),
+        "speaks HTTP/1.0 to the backend, which cannot upgrade; add \"websocket_guard on;\" to it",
+    );
+    check(
+        guarded(|u| u.http_version = Some(HttpVersion::Http2)),
+        "speaks HTTP/2 to the backend, which cannot upgrade; remove its own proxy_http_version, \
+         or set it to 1.1",
+    );
+    check(
+        upstream(400, |u| u.connection = Sent::Value(b"close")),
+        "sends Connection \"close\" in place of \"upgrade\"; add \"websocket_guard on;\" to it",
+    );
+    check(
+        guarded(|u| u.connection = Sent::Nothing),
+        "passes the request on without its Connection header; remove its own \"proxy_set_header \
+         Connection\"",
+    );
+    check(
+        guarded(|u| u.upgrade = Sent::Value(b"h2c")),
+        "sends Upgrade \"h2c\" in place of \"websocket\"; remove its own \"proxy_set_header \
+         Upgrade\"",
+    );
+}
+
+#[test]
+fn other_wordings() {
+    let check = |facts: Facts, text: &str| {
+        let line = line(&facts);
+        assert!(line.contains(text), "{line}");
+    };
+    check(violated(Violation::Key(ValueFault::Missing)), "failed: Sec-WebSocket-Key is missing; ");
+    check(
+        violated(Violation::Version(ValueFault::Repeated(b"13"))),
+        "Sec-WebSocket-Version is given twice, the second is \"13\"; ",
+    );
+    check(
+        violated(Violation::Connection(None)),
+        "has an Upgrade header but no Connection header; ",
+    );
+    check(
+        Facts {
+            mode: Mode::Auto,
+            gate: Gate::OriginDenied { denied: Denied::Missing, allowed: "same" },
+            ..by_nginx(403)
+        },
+        "a request without Origin is not allowed, allowed: \"same\"; add \"none\" to ",
+    );
+    check(by_nginx(444), "closed the connection without an answer (444); ");
+    check(
+        Facts { location: None, ..by_nginx(404) },
+        "the server (no location) answered 404 itself, no backend was asked; ",
+    );
+    check(
+        Facts { location: Some(NamedPlace { name: b"", ..CHAT }), ..by_nginx(400) },
+        "failed: the server (conf/nginx.conf:31) answered 400 itself, no backend was asked; ",
+    );
+    check(
+        upstream(500, |u| {
+            u.reached = Reached::Nothing;
+            (u.peer, u.name) = (b"", b"");
+        }),
+        "failed: no connection to the backend; ",
+    );
+    check(
+        upstream(400, |u| u.altered = Some(Alteration::Emptied(b"Sec-WebSocket-Key"))),
+        "by \"proxy_set_header Sec-WebSocket-Key ''\"; ",
+    );
+    check(
+        Facts { status: 0, ..answered(101) },
+        "answered 101, and another module of this nginx closed the connection in location ",
+    );
+    check(
+        Facts { status: 404, ..upstream(101, |u| u.accel_redirect = Some(b"/files/a")) },
+        "answered 101 with X-Accel-Redirect \"/files/a\", of which nginx makes another request; \
+         have the backend leave that header out",
+    );
+    check(
+        upstream(400, |u| u.altered = Some(Alteration::Method(b"POST"))),
+        "by \"proxy_method POST\"; ",
+    );
+    // What does nothing in an unguarded location is not advised there.
+    check(
+        upstream(403, |u| u.host = Some(b"backend")),
+        "another site; add \"proxy_set_header Host $http_host;\", or allow the origin",
+    );
+    check(
+        answered(302),
+        "send X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")",
+    );
+    check(answered(404), "answered 404 to \"/chat\", the path that the client asked for; ");
+    check(upstream(404, |u| u.uri = b""), "answered 404, the client asked for \"/chat\"; ");
+    check(upstream(200, |u| u.uri = b""), "answered 200 to \"/chat\", it has no WebSocket there; ");
+    check(
+        failed(504, Reached::Nothing, Some(Failure::TimedOut(Waiting::Connect, 0))),
+        "did not accept the connection (proxy_connect_timeout); ",
+    );
+    check(
+        Facts { handler: Handler::Uwsgi, ..failed(504, Reached::Connection, None) },
+        "did not answer the handshake (uwsgi_read_timeout); ",
+    );
+    check(
+        answered(200).with_failure(Failure::SpeaksTls),
+        "seems to expect TLS and was sent plain HTTP; ",
+    );
+    check(
+        answered(200).with_failure(Failure::NotHttp),
+        "answered with something that is no HTTP; ",
+    );
+    check(
+        wrong(Fault::BadAccept(BadAccept::Missing { expected: *ACCEPT })),
+        "answered 101 without Sec-WebSocket-Accept; ",
+    );
+    check(
+        wrong(Fault::BadSwitch(BadSwitch::Connection(Some(b"close")))),
+        "answered 101 with Connection \"close\", which lacks the token \"upgrade\"; ",
+    );
+}
+
+impl Facts<'static> {
+    fn with_failure(mut self, failure: Failure<'static>) -> Self {
+        if let Some(upstream) = &mut self.upstream {
+            upstream.failure = Some(failure);
+        }
+        self
+    }
+}
+
+#[test]
+fn a_mirrored_101_ends_the_tunnel() {
+    let tunnel = Facts { subrequest_101: Some(b"/mirror"), ..answered(101) };
+    assert_eq!(finding(&tunnel), Some(Finding::SubrequestUpgrade));
+    assert_eq!(finding(&answered(101)), None);
+}
+
+#[test]
+fn a_refused_body_is_one_though_nginx_has_thrown_it_away() {
+    assert_eq!(finding(&by_nginx(413)), Some(Finding::HandshakeBody));
+}
+
+#[test]
+fn early_refusals_are_inferred() {
+    let none = EarlySigns::default();
+    let refused = EarlySigns { no_phases: true, ..none };
+    let cases = [
+        (400, none, None),
+        (404, none, None),
+        (101, none, None),
+        (400, refused, None),
+        (414, none, None),
+        (414, refused, Some(Early::UriTooLong)),
+        (400, EarlySigns { lingering_close: true, ..none }, None),
+        (400, EarlySigns { lingering_close: true, ..refused }, Some(Early::HeaderTooLarge)),
+        (400, EarlySigns { tls_listener: true, ..refused }, Some(Early::PlainOnTls)),
+        // error_page 497 =301 ...
+        (301, EarlySigns { tls_listener: true, ..none }, Some(Early::PlainOnTls)),
+        (200, EarlySigns { tls_listener: true, tls_connection: true, ..none }, None),
+        (400, EarlySigns { certificate_missing: true, ..none }, None),
+        (400, EarlySigns { certificate_missing: true, ..refused }, Some(Early::CertificateMissing)),
+        (
+            400,
+            EarlySigns { certificate_rejected: true, ..refused },
+            Some(Early::CertificateRejected),
+        ),
+        // error_page 495 =302 ...
+        (
+            302,
+            EarlySigns { certificate_rejected: true, ..refused },
+            Some(Early::CertificateRejected),
+        ),
+        // ssl_verify_client optional_no_ca
+        (200, EarlySigns { certificate_rejected: true, ..none }, None),
+    ];
+    for (status, signs, expected) in cases {
+        assert_eq!(Early::infer(status, signs), expected, "{status} {signs:?}");
+    }
+}
+
+#[test]
+fn levels() {
+    let level = |facts: &Facts| diagnose(facts).map(|diagnosis| diagnosis.level());
+    assert_eq!(level(&answered(500)), Some(None));
+    assert_eq!(level(&by_nginx(499)), Some(Some(Level::Info)));
+    let end = ended(End::Shutdown);
+    let level = diagnose_end(&end).map(|diagnosis| diagnosis.level());
+    assert_eq!(level, Some(Some(Level::Notice)));
+}
+
+fn ended(end: End) -> TunnelEnd<'static> {
+    TunnelEnd {
+        end,
+        age_ms: 300_000,
+        limit_ms: 60_000,
+        client_silent_ms: 350,
+        backend_silent_ms: 240_000,
+        peer: b"127.0.0.1:8080",
+        handler: Handler::Proxy,
+        mode: Mode::On,
+    }
+}
+
+#[test]
+fn tunnel_ends_are_worded_as_in_the_catalogue() {
+    let client_silent =
+        |end| TunnelEnd { client_silent_ms: 240_000, backend_silent_ms: 350, ..ended(end) };
+    let cases = [
+        (
+            EndFinding::TunnelIdle,
+            TunnelEnd {
+                age_ms: 3_720_000,
+                limit_ms: 3_600_000,
+                client_silent_ms: 3_660_000,
+                backend_silent_ms: 3_600_004,
+                ..ended(End::Idle)
+            },
+        ),
+        (EndFinding::TunnelClientStalled, client_silent(End::ClientStalled)),
+        (EndFinding::TunnelBackendStalled, ended(End::BackendStalled)),
+        (EndFinding::TunnelClientReset, client_silent(End::ClientReset)),
+        (EndFinding::TunnelBackendReset, ended(End::BackendReset)),
+        (EndFinding::TunnelShutdown, ended(End::Shutdown)),
+    ];
+    assert_eq!(cases.map(|(finding, _)| finding), EndFinding::ALL);
+    for (finding, end) in cases {
+        let diagnosis = diagnose_end(&end);
+        assert_eq!(diagnosis.map(|d| d.finding()), Some(finding.into()));
+        let line = diagnosis.map_or_else(String::new, |d| d.line().to_string());
+        assert_eq!(line, finding.entry().example);
+    }
+    for (mode, handler, limit) in [
+        (Mode::Auto, Handler::Uwsgi, "websocket_guard_timeout"),
+        (Mode::Check, Handler::Proxy, "proxy_read_timeout"),
+        (Mode::Off, Handler::Uwsgi, "uwsgi_read_timeout"),
+        (Mode::Off, Handler::Scgi, "scgi_read_timeout"),
+    ] {
+        let end = TunnelEnd { mode, handler, ..ended(End::Idle) };
+        let line = diagnose_end(&end).map_or_else(String::new, |d| d.line().to_string());
+        assert!(line.ends_with(&format!(", or raise {limit} [tunnel-idle]")), "{line}");
+    }
+    assert!(diagnose_end(&ended(End::Closed)).is_none());
+}
+
+#[test]
+fn tunnel_ends_are_inferred() {
+    let none = EndSigns::default();
+    let infer = |signs: EndSigns| End::infer(signs);
+    assert_eq!(infer(none), End::Closed);
+    assert_eq!(infer(EndSigns { rc: 504, ..none }), End::Idle);
+    assert_eq!(
+        infer(EndSigns { rc: 504, backend_write_timedout: true, ..none }),
+        End::BackendStalled
+    );
+    assert_eq!(infer(EndSigns { rc: 408, ..none }), End::ClientStalled);
+    let client_error = EndSigns { rc: -1, client_error: true, ..none };
+    assert_eq!(infer(client_error), End::ClientReset);
+    let backend_reset = EndSigns { backend_eof: true, backend_error: true, ..none };
+    assert_eq!(infer(backend_reset), End::BackendReset);
+    // The client had closed already.
+    assert_eq!(infer(EndSigns { client_eof: true, ..backend_reset }), End::Closed);
+    let shutdown = EndSigns { rc: -4, shutdown: true, ..none };
+    assert_eq!(infer(shutdown), End::Shutdown);
+    // It closed while the worker was exiting.
+    assert_eq!(infer(EndSigns { rc: 0, backend_eof: true, ..shutdown }), End::Closed);
+}
+
+/// Any facts, made of arbitrary bytes: every choice and every value is taken from `choices`.
+struct Any<'a> {
+    values: &'a [Vec<u8>],
+    choices: std::slice::Iter<'a, u16>,
+}
+
+impl<'a> Any<'a> {
+    fn number(&mut self) -> u16 {
+        self.choices.next().copied().unwrap_or(0)
+    }
+
+    fn flag(&mut self) -> bool {
+        self.number() % 2 == 1
+    }
+
+    fn one_of<T: Copy>(&mut self, items: &[T]) -> T {
+        items[usize::from(self.number()) % items.len()]
+    }
+
+    fn bytes(&mut self) -> &'a [u8] {
+        &self.values[usize::from(self.number()) % self.values.len()]
+    }
+
+    fn maybe(&mut self) -> Option<&'a [u8]> {
+        self.flag().then(|| self.bytes())
+    }
+
+    fn status(&mut self) -> u16 {
+        let any = self.number();
+        self.one_of(&[
+            0, 101, 200, 204, 301, 302, 304, 400, 401, 403, 404, 413, 414, 426, 429, 444, 494, 497,
+            499, 500, 502, 503, 504, any,
+        ])
+    }
+
+    fn version(&mut self) -> HttpVersion {
+        self.one_of(&[
+            HttpVersion::Http11,
+            HttpVersion::Http10,
+            HttpVersion::Http2,
+            HttpVersion::Http3,
+        ])
+    }
+
+    fn place(&mut self) -> Option<NamedPlace<'a>> {
+        let name = self.bytes();
+        self.flag()
+            .then(|| NamedPlace { name, place: Place { file: self.bytes(), line: u32::MAX } })
+    }
+
+    fn handler(&mut self) -> Handler {
+        self.one_of(&[
+            Handler::Proxy,
+            Handler::Uwsgi,
+            Handler::Scgi,
+            Handler::Fastcgi,
+            Handler::Grpc,
+            Handler::Memcached,
+            Handler::Static,
+            Handler::Return,
+            Handler::Other,
+        ])
+    }
+
+    fn fault(&mut self) -> ValueFault<'a> {
+        let value = self.bytes();
+        self.one_of(&[ValueFault::Missing, ValueFault::Repeated(value), ValueFault::Invalid(value)])
+    }
+
+    fn gate(&mut self) -> Gate<'a> {
+        let (connection, fault) = (self.maybe(), self.fault());
+        let value = self.bytes();
+        let denied =
+            self.one_of(&[Denied::Missing, Denied::Repeated(value), Denied::NotListed(value)]);
+        self.one_of(&[
+            Gate::Passed,
+            Gate::Passed,
+            Gate::Passed,
+            Gate::Violated(Violation::Http2Upgrade),
+            Gate::Violated(Violation::Method),
+            Gate::Violated(Violation::HttpVersion),
+            Gate::Violated(Violation::Body),
+            Gate::Violated(Violation::Connection(connection)),
+            Gate::Violated(Violation::Key(fault)),
+            Gate::Violated(Violation::Version(fault)),
+            Gate::OriginDenied { denied, allowed: ALLOWED },
+            Gate::Injected { upgrade: value },
+        ])
+    }
+
+    fn sent(&mut self) -> Sent<'a> {
+        let value = self.bytes();
+        self.one_of(&[
+            Sent::Unknown,
+            Sent::Nothing,
+            Sent::Value(b"websocket, upgrade"),
+            Sent::Value(value),
+        ])
+    }
+
+    fn upstream(&mut self) -> BackendFacts<'a> {
+        let value = self.bytes();
+        let limit = u64::from(self.number()) << (self.number() % 48);
+        let failures = [
+            Failure::NoLivePeer,
+            Failure::NotResolved(value),
+            Failure::NotConnected,
+            Failure::TimedOut(Waiting::Connect, limit),
+            Failure::TimedOut(Waiting::Send, limit),
+            Failure::TimedOut(Waiting::Read, limit),
+            Failure::TlsHandshake { sni: Some(value) },
+            Failure::SpeaksTls,
+            Failure::NotHttp,
+            Failure::Closed,
+            Failure::Reset,
+            Failure::HeaderTooBig,
+        ];
+        let (maybe, chosen) = (self.maybe(), self.bytes());
+        let faults = [
+            SwitchFault::Wrong(Fault::BadAccept(BadAccept::NoKey)),
+            SwitchFault::Wrong(Fault::BadAccept(BadAccept::Missing { expected: *ACCEPT })),
+            SwitchFault::Wrong(Fault::BadAccept(BadAccept::Wrong {
+                received: chosen,
+                expected: *ACCEPT,
+            })),
+            SwitchFault::Wrong(Fault::BadSwitch(BadSwitch::NoUpgrade)),
+            SwitchFault::Wrong(Fault::BadSwitch(BadSwitch::OtherProtocol(chosen))),
+            SwitchFault::Wrong(Fault::BadSwitch(BadSwitch::Connection(maybe))),
+            SwitchFault::Wrong(Fault::SubprotocolMismatch { chosen }),
+            SwitchFault::Wrong(Fault::ExtensionMismatch { chosen }),
+            SwitchFault::Unsolicited,
+        ];
+        let alterations =
+            [Alteration::HeadersOff, Alteration::Emptied(value), Alteration::Method(value)];
+        BackendFacts {
+            peer: self.bytes(),
+            name: self.bytes(),
+            http_version: self.flag().then(|| self.version()),
+            upgrade: self.sent(),
+            connection: self.sent(),
+            altered: self.flag().then(|| self.one_of(&alterations)),
+            host: self.maybe(),
+            uri: self.bytes(),
+            cached: self.number() % 8 == 1,
+            reached: self.one_of(&[Reached::Nothing, Reached::Connection, Reached::Header]),
+            status: self.status(),
+            failure: self.flag().then(|| self.one_of(&failures)),
+            redirect: self.maybe(),
+            accel_redirect: self.maybe(),
+            switch_fault: self.flag().then(|| self.one_of(&faults)),
+        }
+    }
+
+    fn facts(&mut self) -> Facts<'a> {
+        let early = [
+            Early::PlainOnTls,
+            Early::CertificateRejected,
+            Early::CertificateMissing,
+            Early::HeaderTooLarge,
+            Early::UriTooLong,
+        ];
+        Facts {
+            mode: self.one_of(&[Mode::Off, Mode::Check, Mode::Auto, Mode::On]),
+            location: self.place(),
+            marked_location: self.maybe(),
+            handler: self.handler(),
+            http_version: self.version(),
+            method: self.bytes(),
+            uri: self.bytes(),
+            asks: self.one_of(&[
+                Asks::WebSocket,
+                Asks::Nothing,
+                Asks::WebSocket,
+                Asks::Listed,
+                Asks::WebSocket,
+                Asks::Other,
+            ]),
+            upgrade: self.bytes(),
+            key: self.flag(),
+            origin: self.maybe(),
+            subprotocols: self.maybe(),
+            via: self.maybe(),
+            peer: self.bytes(),
+            gate: self.gate(),
+            early: (self.number() % 8 == 1).then(|| self.one_of(&early)),
+            status: self.status(),
+            redirect: self.maybe(),
+            limit: self.one_of(&[
+                Limit::Passed,
+                Limit::Passed,
+                Limit::Requests,
+                Limit::Passed,
+                Limit::Connections,
+            ]),
+            auth_status: (self.number() % 4 == 1).then(|| self.status()),
+            subrequest_101: (self.number() % 8 == 1).then(|| self.bytes()),
+            upstream: self.flag().then(|| self.upstream()),
+        }
+    }
+}
+
+fn is_safe(line: &str) -> bool {
+    line.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn any_facts_make_at_most_one_short_and_safe_line(
+        values in prop::collection::vec(
+            prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..400),
+                Just(vec![0; 1000]),
+                Just(vec![b'a'; 5000]),
+            ],
+            1..6,
+        ),
+        choices in prop::collection::vec(any::<u16>(), 100),
+    ) {
+        let mut any = Any { values: &values, choices: choices.iter() };
+        let facts = any.facts();
+        if let Some(diagnosis) = diagnose(&facts) {
+            let finding = diagnosis.finding();
+            let line = diagnosis.line().to_string();
+            let of_run_time = RunFinding::ALL.iter().any(|it| Finding::from(*it) == finding);
+            prop_assert!(of_run_time, "{finding:?}");
+            prop_assert!(line.len() <= Diagnosis::LINE_MAX, "{} {line}", line.len());
+            prop_assert!(is_safe(&line), "{line}");
+            let tail = format!(" [{}]", finding.slug());
+            prop_assert!(line.ends_with(&tail), "{line}");
+            prop_assert!(line.contains(&diagnosis.to_string()));
+            if facts.asks == Asks::Nothing {
+                prop_assert!(matches!(
+                    finding,
+                    Finding::StrippedUpgrade
+                        | Finding::NotProxied
+                        | Finding::BodyTooLarge
+                        | Finding::Unsolicited101
+                ));
+            }
+        } else if facts.asks == Asks::WebSocket && facts.status != 101 {
+            // Nothing fails without a reason.
+            prop_assert!(false, "{:?}", facts);
+        }
+    }
+
+    #[test]
+    fn any_tunnel_end_makes_a_short_and_safe_line(
+        peer in prop::collection::vec(any::<u8>(), 0..400),
+        times in any::<[u64; 4]>(),
+        rc in prop_oneof![Just(0), Just(408), Just(504), any::<isize>()],
+        signs in any::<[bool; 6]>(),
+    ) {
+        let [client_eof, client_error, backend_eof, backend_error, backend_write_timedout, shutdown] =
+            signs;
+        let [age_ms, limit_ms, client_silent_ms, backend_silent_ms] = times;
+        let end = TunnelEnd {
+            end: End::infer(EndSigns {
+                rc,
+                client_eof,
+                client_error,
+                backend_eof,
+                backend_error,
+                backend_write_timedout,
+                shutdown,
+            }),
+            age_ms,
+            limit_ms,
+            client_silent_ms,
+            backend_silent_ms,
+            peer: &peer,
+            handler: Handler::Proxy,
+            mode: Mode::Off,
+        };
+        match diagnose_end(&end) {
+            None => prop_assert_eq!(end.end, End::Closed),
+            Some(diagnosis) => {
+                let line = diagnosis.line().to_string();
+                prop_assert!(line.len() <= Diagnosis::LINE_MAX, "{line}");
+                prop_assert!(is_safe(&line), "{line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Values in a sentence of a log line.
+
+pub mod duration;
+pub mod escape;
+pub mod quoted;

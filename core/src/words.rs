@@ -1,0 +1,49 @@
+//! The words that all of it shares.
+
+/// The argument of `websocket_guard`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is changed. What fails is diagnosed; what is written by hand is audited.
+    #[default]
+    Off,
+    /// Audited and diagnosed, and left as it is.
+    Check,
+    /// Guarded: given what an upgrade needs. Other requests keep their own settings.
+    Auto,
+    /// Guarded: given all that a realtime location needs.
+    On,
+}
+
+impl Mode {
+    /// Every mode, by the word that the directive has for it.
+    pub const WORDS: [(&'static str, Self); 4] =
+        [("off", Self::Off), ("check", Self::Check), ("auto", Self::Auto), ("on", Self::On)];
+
+    /// Whether the guard changes what such a location does.
+    pub fn is_guarded(self) -> bool {
+        matches!(self, Self::Auto | Self::On)
+    }
+}
+
+/// A position in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Place<'a> {
+    /// The file, as nginx names it (`cf->conf_file->file.name`).
+    pub file: &'a [u8],
+    /// The line in it, from 1.
+    pub line: u32,
+}
+
+/// Where a value was set. The place is that of the directive, if it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetAt<'a> {
+    /// Nowhere: it is nginx's default.
+    #[default]
+    Default,
+    /// In a level above the location: `http`, `server`, or the location around it.
+    Above(Option<Place<'a>>),
+    /// In the location itself.
+    Here(Option<Place<'a>>),
+    /// By the guard, or by one of the `websocket_guard_*` directives.
+    Guard,
+}
