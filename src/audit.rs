@@ -6,8 +6,9 @@ mod files;
 use ngx::ffi::{ngx_conf_t, NGX_LOG_INFO};
 use websocket_guard_core::audit::{audit, summaries};
 
-use crate::conf::{nginx_level, MainConf, MergedLevel};
-use crate::delivery::{self, Delivery};
+use crate::configuration::conf::{MainConf, MergedLevel};
+use crate::configuration::words::nginx_level;
+use crate::nginx::delivery::{self, Delivery};
 
 /// Audits the configuration, if any of it is guarded, checked or a recipe by hand.
 ///

@@ -13,12 +13,14 @@ use ngx::ffi::{
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_core::handshake::upgrade::Protocols;
 
-use crate::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
+use crate::audit;
+use crate::configuration::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
+use crate::configuration::foreign::{keepalive, proxies};
+use crate::configuration::recipe::{merge as recipe, timeouts};
+use crate::handshake::{filter, gate, header, log_phase, outbound, peer, variables};
+use crate::nginx::find_module;
 use crate::nginx::{place, push_front, AllocationFailed};
-use crate::{
-    attempt, audit, filter, gate, journal, outbound, peer, proxies, recipe, tunnel, upstreams,
-    variables,
-};
+use crate::report::journal;
 
 /// The context of the module that stands before the proxy module.
 pub static GUARD_CONTEXT: ngx_http_module_t = ngx_http_module_t {
@@ -110,8 +112,8 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
     let Some(http) = Guard::location_conf_mut(cf) else { return NGX_CONF_ERROR };
 
     main.proxies = proxies::find(cf);
-    main.keepalive = upstreams::keepalive_initializer(cf);
-    main.ssl = proxies::find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
+    main.keepalive = keepalive::initializer(cf);
+    main.ssl = find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
     if http.protocols.is_none() {
         // SAFETY: as in `create_main_conf`.
         let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };
@@ -146,7 +148,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 
 fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
     let main = Guard::main_conf_mut(cf).ok_or(AllocationFailed)?;
-    attempt::watch_headers(cf, main)?;
+    header::watch(cf, main)?;
     main.http_upgrade = variables::index(cf, b"http_upgrade");
     // SAFETY: all modules are merged, so all upstreams are initialized.
     unsafe { peer::watch(cf) };
@@ -155,7 +157,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
         // SAFETY: all modules are merged.
         unsafe {
             outbound::prepare(cf, main, *level)?;
-            tunnel::prepare(cf, main, *level)?;
+            timeouts::prepare(cf, main, *level)?;
         }
         // SAFETY: the configuration is live.
         main.guards |= unsafe { level.conf.as_ref() }.mode().is_guarded();
@@ -165,7 +167,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
 
     let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
     let handlers: [(u32, ngx_http_handler_pt); 2] =
-        [(PREACCESS_PHASE, Some(gate::handler)), (LOG_PHASE, Some(journal::log_handler))];
+        [(PREACCESS_PHASE, Some(gate::handler)), (LOG_PHASE, Some(log_phase::handler))];
     for (phase, handler) in handlers {
         let phase = core.phases.get_mut(phase as usize).ok_or(AllocationFailed)?;
         // nginx runs the handlers of a phase from the last to the first. The gate comes after

@@ -4,77 +4,25 @@ use core::mem::{size_of, zeroed};
 use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
-    ngx_conf_t, ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_request_t,
-    ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
+    ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_request_t, ngx_http_upstream_t,
+    ngx_int_t, ngx_msec_t,
 };
 use websocket_guard_core::diagnosis::{diagnose_end, End, EndSigns, TunnelEnd};
 
-use crate::attempt::Attempt;
-use crate::conf::{Level, LocationConf, MainConf, MergedLevel};
-use crate::exchange::Exchange;
-use crate::facts;
-use crate::journal;
-use crate::nginx::{place, AllocationFailed};
-use crate::request::{Location, Request};
+use crate::configuration::conf::LocationConf;
+use crate::nginx::AllocationFailed;
+use crate::report::facts;
+use crate::report::journal;
+use crate::request::attempt::Attempt;
+use crate::request::exchange::Exchange;
+use crate::request::view::{Location, Request};
 
 mod buffer;
-mod heap;
 mod pump;
 mod side;
+mod trim;
 
 pub use pump::Pump;
-
-/// How long a tunnel may be silent, and how long a write to the backend may block; milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TunnelTimeouts {
-    pub read: ngx_msec_t,
-    pub send: ngx_msec_t,
-}
-
-/// The upstream configuration that a location's tunnels go on with, in place of the one that its
-/// requests start with. nginx reads a tunnel's timeouts there
-/// (`ngx_http_upstream_process_upgraded`).
-pub struct TunnelConf {
-    request: NonNull<ngx_http_upstream_conf_t>,
-    tunnel: ngx_http_upstream_conf_t,
-}
-
-/// Makes the location's [`TunnelConf`], if its tunnels need other timeouts than its requests have.
-///
-/// # Safety
-/// All modules must be done with merging the location.
-pub unsafe fn prepare(
-    cf: &ngx_conf_t,
-    main: &MainConf,
-    mut location: MergedLevel,
-) -> Result<(), AllocationFailed> {
-    // SAFETY: the location's configurations live as long as the cycle; nobody else refers to this
-    // module's.
-    let conf = unsafe { location.conf.as_mut() };
-    if location.level == Level::Server || !conf.mode().is_guarded() {
-        return Ok(());
-    }
-    for (module, timeouts) in main.proxies.iter().zip(conf.recipe.tunnel_timeouts) {
-        let Some(module) = module else { continue };
-        // SAFETY: the array has the module's configuration.
-        let request = unsafe { module.upstream_conf(module.location_conf(location.loc_conf)) };
-        // SAFETY: the configurations are complete.
-        let (merged, proxied) = unsafe {
-            let around = conf.recipe.loc_conf.map_or(location.loc_conf, NonNull::as_ptr);
-            (&*request, module.serves(location.loc_conf, around))
-        };
-        let same = merged.read_timeout == timeouts.read && merged.send_timeout == timeouts.send;
-        if let (Some(request), true, false) = (NonNull::new(request), proxied, same) {
-            let tunnel = ngx_http_upstream_conf_t {
-                read_timeout: timeouts.read,
-                send_timeout: timeouts.send,
-                ..*merged
-            };
-            conf.recipe.tunnel_conf = Some(place(cf, TunnelConf { request, tunnel })?);
-        }
-    }
-    Ok(())
-}
 
 /// What is remembered of a tunnel.
 #[derive(Clone, Copy)]

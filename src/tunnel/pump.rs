@@ -19,10 +19,10 @@ use ngx::ffi::{
 use websocket_guard_core::http::version::HttpVersion;
 
 use super::buffer::{self, Backlog};
-use super::heap;
 use super::side::{Broken, Side};
+use super::trim;
 use crate::nginx::AllocationFailed;
-use crate::request::Request;
+use crate::request::view::Request;
 
 /// How many times a tunnel reads before others have their turn.
 const READS: usize = 4;
@@ -135,7 +135,7 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
         let place = cleanup.data.cast::<Pump>();
         place.write(pump);
         cleanup.handler = Some(drop_pump);
-        heap::opened();
+        trim::opened();
         Ok(&*place)
     }
 }
@@ -145,7 +145,7 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
 unsafe extern "C" fn drop_pump(pump: *mut c_void) {
     // SAFETY: guaranteed by the caller.
     unsafe { pump.cast::<Pump>().drop_in_place() };
-    heap::ended();
+    trim::ended();
 }
 
 /// # Safety

@@ -1,0 +1,7 @@
+//! From a directive's words to the merged setting of a location.
+
+pub mod conf;
+pub mod directives;
+pub mod foreign;
+pub mod recipe;
+pub mod words;
