@@ -3,7 +3,6 @@
 use websocket_guard_core::diagnosis::{diagnose, Diagnosis, Facts};
 
 use crate::report::{facts, journal};
-use crate::request::attempt::Attempt;
 use crate::request::view::{Location, Request};
 
 /// Writes the diagnosis of a request, once.
@@ -33,8 +32,9 @@ pub fn with_diagnosis<T>(
     if attempt.is_none() && !request.has_key() {
         return None;
     }
-    let is_answered =
-        |facts: &Facts| facts.status != 0 || attempt.is_some_and(Attempt::is_replaced);
+    let is_answered = |facts: &Facts| {
+        facts.status != 0 || attempt.is_some_and(|attempt| attempt.is_answered(&request))
+    };
     let facts = facts::gather(&request, attempt).filter(is_answered)?;
     Some(look(&facts, diagnose(&facts)))
 }

@@ -10,7 +10,8 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
-    ngx_http_upstream_t, ngx_pool_cleanup_add, ngx_str_t, NGX_HTTP_SWITCHING_PROTOCOLS,
+    ngx_http_upstream_t, ngx_pool_cleanup_add, ngx_str_t, NGX_HTTP_CLIENT_CLOSED_REQUEST,
+    NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 use ngx::http::HttpModule;
 use websocket_guard_core::diagnosis::{Asks, Gate, SwitchFault};
@@ -40,8 +41,8 @@ pub struct Attempt {
     only_error_page: Cell<bool>,
     /// The last upstream, which leads to those before it.
     last: Cell<Option<&'static Exchange>>,
-    /// The status that the client was sent; 0 before that.
-    sent_status: Cell<u16>,
+    /// The status that the client was sent, once it was; 0 if the backend's answer had none.
+    sent_status: Cell<Option<u16>>,
     /// Whether that was a 101 with which no upstream has to do: another module speaks WebSocket itself.
     served_by_other: Cell<bool>,
     /// Whether a later filter put something else in the place of a backend's 101.
@@ -149,7 +150,7 @@ impl Attempt {
     /// whether it is that answer, and not one that a filter or nginx puts in its place.
     pub fn note_response(&self, request: &Request) -> bool {
         let status = request.raw().headers_out.status;
-        self.sent_status.set(u16::try_from(status).unwrap_or(0));
+        self.sent_status.set(Some(u16::try_from(status).unwrap_or(0)));
         let is_answer = request.is_answered_by_upstream();
         self.served_by_other.set(!is_answer && status == NGX_HTTP_SWITCHING_PROTOCOLS as usize);
         let Some(exchange) = self.exchange(request).filter(|_| is_answer) else { return is_answer };
@@ -164,8 +165,10 @@ impl Attempt {
     pub fn status(&self, request: &Request) -> u16 {
         let r = request.raw();
         let status = match r.err_status {
-            // What stands there is of the `post_action`.
-            _ if request.is_post_action() => self.sent_status.get(),
+            // What stands there is of the `post_action`. A client that got no header before that has left.
+            _ if request.is_post_action() => {
+                self.sent_status.get().unwrap_or(NGX_HTTP_CLIENT_CLOSED_REQUEST as u16)
+            }
             0 => u16::try_from(r.headers_out.status).unwrap_or(0),
             status => u16::try_from(status).unwrap_or(0),
         };
@@ -184,8 +187,9 @@ impl Attempt {
         self.replaced.set(true);
     }
 
-    pub fn is_replaced(&self) -> bool {
-        self.replaced.get()
+    /// Whether the client was sent a header, or a backend's 101 that did not reach it, or has left.
+    pub fn is_answered(&self, request: &Request) -> bool {
+        self.sent_status.get().is_some() || self.replaced.get() || request.is_post_action()
     }
 
     /// Whether a backend's 101 has been sent on, and as far as is known has reached the client.
