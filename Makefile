@@ -21,23 +21,29 @@ INSTALL_DIR ?= $(shell '$(NGINX_BINARY)' -V 2>&1 | sed -n 's,.*--modules-path=\(
 # Perl library with Test::Nginx: our own small one, or lib/ of nginx's repository nginx-tests.
 TEST_NGINX_LIB ?= t/lib
 
-# The builds of nginx that every test runs on, and how many test files run at a time on each.
-FLAVOURS ?= debian vendored
-JOBS     ?= $(shell echo $$((2 * $$(nproc))))
+# The builds of nginx that every test runs on, those that it runs on a second time with nginx's own loop in
+# the tunnels, and how many test files run at a time on each.
+FLAVOURS        ?= debian debian13 vendored debian-next
+NATIVE_FLAVOURS ?= $(or $(filter vendored,$(FLAVOURS)),$(FLAVOURS))
+JOBS            ?=
 
 # What is installed from Debian packages when missing. Rust comes from rustup: Debian 12's is too old.
-PACKAGES         = gcc make perl python3 libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
-TEST_PACKAGES    = libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
+BUILD_PACKAGES   = gcc make perl libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
+TEST_PACKAGES    = python3 libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
 INTEROP_PACKAGES = python3-venv nodejs npm chromium
 
 # Which nginx "make module" builds for. Asked late, since "make setup" may change the answer.
 FLAVOUR = $(if $(NGINX_SOURCE_DIR)$(NGINX_BUILD_DIR),custom,$\
 	$(if $(shell test -x '$(NGINX_BINARY)' -a -f /usr/share/nginx/src/conf_flags && echo yes),debian,vendored))
 
+# Flavours that are releases of Debian, whatever the host is.
+RELEASES = debian12 debian13 debian-next
+
 # Tree, build directory and binary of each flavour of nginx.
 tree   = $(if $(filter custom,$1),$(abspath $(or $(NGINX_SOURCE_DIR),$(NGINX_BUILD_DIR)/..)),$(CURDIR)/build/$1/nginx-tree)
 objs   = $(if $(filter custom,$1),$(abspath $(or $(NGINX_BUILD_DIR),$(NGINX_SOURCE_DIR)/objs)),$(call tree,$1)/objs)
-binary = $(if $(filter debian,$1),$(NGINX_BINARY),$(call objs,$1)/nginx)
+binary = $(if $(filter debian,$1),$(NGINX_BINARY),$\
+	$(if $(filter $(RELEASES),$1),$(CURDIR)/build/$1/nginx,$(call objs,$1)/nginx))
 
 # Cargo with the nginx of a flavour, and without any for the crates that know nothing of nginx.
 cargo      = NGINX_SOURCE_DIR='$(call tree,$1)' NGINX_BUILD_DIR='$(call objs,$1)' CARGO_TARGET_DIR=build/$1/target cargo
@@ -47,7 +53,8 @@ ECHO_BACKEND = $(CURDIR)/build/bin/echo-backend
 
 # How t/run, prove and demo/run are called.
 run-on           = '$1$2=$(call binary,$1),$(CURDIR)/build/$1/$(SO)'
-PROVE            = prove -I '$(TEST_NGINX_LIB)' -I t/lib
+jobs             = $(or $(JOBS),$(shell echo $$(((4 * $$(nproc) + $(words $1) - 1) / $(words $1)))))
+prove            = prove -I '$(TEST_NGINX_LIB)' -I t/lib $(if $1,-j$(call jobs,$1))
 demo-environment = NGINX_BINARY='$(call binary,$(FLAVOUR))' MODULE='$(CURDIR)/build/$(FLAVOUR)/$(SO)' \
 	ECHO_BACKEND='$(ECHO_BACKEND)'
 
@@ -63,9 +70,16 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 .PHONY: setup
-setup: ## install what is missing to build and test (Debian packages)
-	@.ci/install-packages $(PACKAGES) $(TEST_PACKAGES)
+setup: setup-build setup-test ## install what is missing to build and test (Debian packages)
+
+.PHONY: setup-build
+setup-build: ## only what is missing to build the module
+	@.ci/install-packages $(BUILD_PACKAGES)
 	@command -v cargo >/dev/null || { echo 'Rust is not installed, see https://rustup.rs' >&2; exit 1; }
+
+.PHONY: setup-test
+setup-test: ## only what is missing for the tests in t/
+	@.ci/install-packages $(TEST_PACKAGES)
 
 .PHONY: setup-interop
 setup-interop: ## install what is missing for "make interop"
@@ -80,8 +94,8 @@ module: ## build the module for the installed nginx (or NGINX_SOURCE_DIR=) into 
 .PHONY: module-vendored
 module-vendored: ## build the nginx of the crate nginx-src and the module for it
 
-.PHONY: module-debian module-custom
-module-debian module-vendored module-custom: module-%:
+.PHONY: module-debian module-custom $(RELEASES:%=module-%)
+module-debian module-vendored module-custom $(RELEASES:%=module-%): module-%:
 	nginx-src/prepare $*
 	$(call cargo,$*) build --release --locked --lib
 	@$(call put,build/$*/target/release/lib$(MODULE).so,build/$*/$(SO))
@@ -118,14 +132,14 @@ findings-doc: ## write docs/findings.md anew from the catalogue
 test: setup setup-interop lint unit fuzz-short module $(FLAVOURS:%=module-%) test-nginx test-build interop demo-check ## everything
 
 .PHONY: test-nginx
-test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (debian vendored), JOBS= at a time
-	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(PROVE) -j$(JOBS) t/*.t
+test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (all by default), JOBS= at a time
+	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(call prove,$(FLAVOURS)) t/*.t
 	TEST_NGINX_GLOBALS_HTTP='websocket_guard_tunnel native;' \
-		t/run $(foreach f,$(FLAVOURS),$(call run-on,$f,-native)) -- $(PROVE) -j$(JOBS) t/*.t
+		t/run $(foreach f,$(NATIVE_FLAVOURS),$(call run-on,$f,-native)) -- $(call prove,$(NATIVE_FLAVOURS)) t/*.t
 
 .PHONY: test-one
 test-one: $(FLAVOURS:%=module-%) ## one test file on each nginx in FLAVOURS: make test-one T=t/foo.t
-	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(PROVE) -v $(T)
+	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(call prove) -v $(T)
 
 .PHONY: test-build
 test-build: module-debian module-vendored ## nginx's own configure, and a module for another nginx
