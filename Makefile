@@ -30,6 +30,8 @@ JOBS            ?=
 # What is installed from Debian packages when missing. Rust comes from rustup: Debian 12's is too old.
 BUILD_PACKAGES   = gcc make perl libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
 TEST_PACKAGES    = python3 libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
+DEB_PACKAGES     = dpkg-dev debhelper
+PACKAGE_TEST_PACKAGES = debootstrap lintian iproute2 python3-venv
 INTEROP_PACKAGES = python3-venv nodejs npm chromium
 
 # Which nginx "make module" builds for. Asked late, since "make setup" may change the answer.
@@ -60,6 +62,8 @@ demo-environment = NGINX_BINARY='$(call binary,$(FLAVOUR))' MODULE='$(CURDIR)/bu
 
 # Replaces a file only by a different one, and at once: an nginx may have it loaded.
 put = mkdir -p '$(dir $2)' && { cmp -s $1 '$2' || { cp $1 '$2.new' && mv '$2.new' '$2'; }; }
+
+sudo = $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := module
 # Prerequisites run one after another: cargo, make and t/run use all processors by themselves.
@@ -129,7 +133,7 @@ findings-doc: ## write docs/findings.md anew from the catalogue
 	$(pure-cargo) run --quiet --locked -p websocket-guard-protocol --example findings-doc
 
 .PHONY: test
-test: setup setup-interop lint unit fuzz-short module $(FLAVOURS:%=module-%) test-nginx test-build interop demo-check ## everything
+test: setup setup-interop lint unit fuzz-short module test-nginx test-packages test-build interop demo-check ## everything
 
 .PHONY: test-nginx
 test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (all by default), JOBS= at a time
@@ -159,8 +163,34 @@ demo-check: setup module echo-backend ## the same, but connect, echo and exit
 
 .PHONY: install
 install: module ## copy the module to the modules directory of the installed nginx
-	$(if $(or $(DESTDIR),$(filter 0,$(shell id -u))),,sudo) \
+	$(if $(DESTDIR),,$(sudo)) \
 		install -D -m 644 '$(MODULE_DIR)/$(SO)' '$(DESTDIR)$(INSTALL_DIR)/$(SO)'
+
+# The release of Debian that "make deb" packs the module for. Its nginx is the installed one where that is the
+# host's, else an unpacked one.
+HOST_RELEASE := $(shell . /etc/os-release && echo "$$VERSION_CODENAME")
+RELEASE      ?= $(HOST_RELEASE)
+release-flavour = $(or $(strip $(foreach f,$(RELEASES),$(if $(filter $1,$(shell nginx-src/debian codename $f)),$f))),$\
+	$(error no flavour of nginx is of Debian "$1"))
+deb-flavour   = $(if $(filter $(HOST_RELEASE),$1),debian,$(call release-flavour,$1))
+
+.PHONY: setup-deb
+setup-deb: ## only what is missing for "make deb"
+	@.ci/install-packages $(DEB_PACKAGES)
+
+.PHONY: deb
+deb: setup-build setup-deb ## build the Debian package for RELEASE= (by default the host's) into build/
+	@$(MAKE) --no-print-directory module-$(call deb-flavour,$(RELEASE))
+	@packaging/build $(RELEASE) $(call deb-flavour,$(RELEASE)) build/deb
+
+# The releases whose packages are tried.
+PACKAGE_RELEASES ?= bookworm trixie
+
+.PHONY: test-packages
+test-packages: setup-build setup-deb ## each release's package in a fresh system (as root): install, upgrade, remove
+	@.ci/install-packages $(PACKAGE_TEST_PACKAGES)
+	set -e; for r in $(PACKAGE_RELEASES); do $(MAKE) --no-print-directory deb RELEASE=$$r; done
+	$(sudo) t/packages/run $(foreach r,$(PACKAGE_RELEASES),$r=build/$(call release-flavour,$r))
 
 .PHONY: clean
 clean: ## remove everything that was built
