@@ -28,7 +28,8 @@ NATIVE_FLAVOURS ?= $(or $(filter vendored,$(FLAVOURS)),$(FLAVOURS))
 JOBS            ?=
 
 # What is installed from Debian packages when missing. Rust comes from rustup: Debian 12's is too old.
-BUILD_PACKAGES   = gcc make perl libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
+BUILD_PACKAGES   = gcc make perl libclang-dev libpcre2-dev libssl-dev zlib1g-dev \
+	$(if $(NGINX_SOURCE_DIR)$(NGINX_BUILD_DIR),,nginx nginx-dev)
 TEST_PACKAGES    = python3 libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
 DEB_PACKAGES     = dpkg-dev debhelper
 PACKAGE_TEST_PACKAGES = debootstrap lintian iproute2 python3-venv
@@ -133,7 +134,7 @@ findings-doc: ## write docs/findings.md anew from the catalogue
 	$(pure-cargo) run --quiet --locked -p websocket-guard-protocol --example findings-doc
 
 .PHONY: test
-test: setup setup-interop lint unit fuzz-short module test-nginx test-packages test-build interop demo-check ## everything
+test: setup setup-interop lint unit fuzz-short module test-nginx test-packages release-check test-build interop demo-check ## everything
 
 .PHONY: test-nginx
 test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (all by default), JOBS= at a time
@@ -146,8 +147,9 @@ test-one: $(FLAVOURS:%=module-%) ## one test file on each nginx in FLAVOURS: mak
 	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(call prove) -v $(T)
 
 .PHONY: test-build
-test-build: module-debian module-vendored ## nginx's own configure, and a module for another nginx
+test-build: module-debian module-vendored ## nginx's own configure, a module for another nginx, the container image
 	t/build/configure.sh
+	t/build/container.py
 
 .PHONY: interop
 interop: setup-interop $(FLAVOURS:%=module-%) echo-backend ## real WebSocket clients and servers through each nginx
@@ -186,11 +188,18 @@ deb: setup-build setup-deb ## build the Debian package for RELEASE= (by default 
 # The releases whose packages are tried.
 PACKAGE_RELEASES ?= bookworm trixie
 
-.PHONY: test-packages
-test-packages: setup-build setup-deb ## each release's package in a fresh system (as root): install, upgrade, remove
-	@.ci/install-packages $(PACKAGE_TEST_PACKAGES)
+.PHONY: packages
+packages: setup-build setup-deb
 	set -e; for r in $(PACKAGE_RELEASES); do $(MAKE) --no-print-directory deb RELEASE=$$r; done
+
+.PHONY: test-packages
+test-packages: packages ## each release's package in a fresh system (as root): install, upgrade, remove
+	@.ci/install-packages $(PACKAGE_TEST_PACKAGES)
 	$(sudo) t/packages/run $(foreach r,$(PACKAGE_RELEASES),$r=build/$(call release-flavour,$r))
+
+.PHONY: release-check
+release-check: packages ## whether versions, changelogs, generated documentation and packages agree
+	packaging/release-check '$(call tree,$(FLAVOUR))' build/deb/*.deb
 
 .PHONY: clean
 clean: ## remove everything that was built
