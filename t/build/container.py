@@ -79,10 +79,12 @@ class Image:
     def copy(self, source, target):
         target = self.inside(target)
         if source == Path("."):
-            tracked = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).split("\0")
-            for name in filter(None, tracked):
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, target / name)
+            left_out = (ROOT / "packaging/Dockerfile.dockerignore").read_text().split()
+            ignore = shutil.ignore_patterns(*left_out)
+            shutil.copytree(
+                ROOT, target, dirs_exist_ok=True,
+                ignore=lambda path, names: ignore(path, names) if Path(path) == ROOT else (),
+            )
             # What cargo has compiled is kept for the next time.
             cache = ROOT / "build/container/target"
             cache.mkdir(parents=True, exist_ok=True)
