@@ -118,9 +118,9 @@ my @cases = (
     # Each limit is a second. nginx may start it some milliseconds before the 101.
     ['idle from the start', '/short/ws', 0, sub { },
         "[error] tunnel cut after ONE: no byte in either direction for ONE (limit 1s; client silent for ONE, backend silent for ONE); $idle"],
-    ['idle after the client has spoken', '/short/stall', 0.8, sub { $_[0]->send('there?') },
+    ['idle after the client has spoken', '/short/stall', 0.5, sub { $_[0]->send('there?') },
         "[error] tunnel cut after TWO: no byte in either direction for ONE (limit 1s; client silent for ONE, backend silent for TWO); $idle"],
-    ['idle after the backend has spoken', '/short/push?2,0.8', 0, sub { },
+    ['idle after the backend has spoken', '/short/push?2,0.5', 0, sub { },
         "[error] tunnel cut after TWO: no byte in either direction for ONE (limit 1s; client silent for TWO, backend silent for ONE); $idle"],
     ['never idle for long enough', '/short/push?4,0.5', 0, sub { $_[0]->recv for 1 .. 4; $_[0]->close }, undef],
 
