@@ -194,7 +194,7 @@ impl Exchange {
 /// # Safety
 /// As for [`Exchange::note_head`].
 unsafe fn made_head(upstream: &ngx_http_upstream_t) -> Option<&'static [u8]> {
-    // SAFETY: guaranteed by the caller. The bytes stay in the request's pool.
+    // SAFETY: nothing of the request was sent, so the chain is as it was made. The bytes stay in the request's pool.
     unsafe {
         // There is no configuration yet if the address in proxy_pass was not to be made out.
         if upstream.conf.as_ref()?.module.as_bytes() != b"proxy" {

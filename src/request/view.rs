@@ -58,7 +58,7 @@ impl Request {
     /// # Safety
     /// `r` must be a live request, and stay so for as long as the value is used.
     pub unsafe fn live(r: *mut ngx_http_request_t) -> Self {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: `r` is a live request.
         Self(unsafe { NonNull::new_unchecked(r) })
     }
 
