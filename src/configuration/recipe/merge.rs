@@ -66,7 +66,7 @@ pub unsafe fn merge(
         conf.location_opened = parent.location_opened;
     } else {
         conf.location_opened = conf.opened;
-        // SAFETY: `cf` has the context of the level; plain settings live as long as the configuration; plain settings live as long as the configuration.
+        // SAFETY: `cf` has the context of the level; plain settings live as long as the configuration.
         let (own, inherited) = unsafe {
             let inherited = parent.recipe.plain.map(|plain| plain.as_ref().0).unwrap_or_default();
             (read_own(cf, main)?, inherited)
