@@ -20,7 +20,7 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
     }
     let Some(tree) = files::read(cf) else { return };
     let with_summaries = delivery::is_visible(cf, NGX_LOG_INFO);
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: postconfiguration calls, with all levels.
     let reports = unsafe {
         describe::describe(cf, main, levels, &tree, |site| {
             let mut delivery = Delivery::new(cf);

@@ -1,4 +1,8 @@
 //! What nginx calls while it reads and merges a configuration.
+//!
+//! It calls each function of the tables below in its one thread, with pointers that are live for the call: a
+//! `cf` of the configuration that is being read, its context that of the level, and configurations that
+//! `create_*_conf` of the same table has made. The SAFETY lines refer to this.
 
 use core::ffi::{c_char, c_void};
 use core::mem;
@@ -66,9 +70,9 @@ pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
 }
 
 /// # Safety
-/// Called by nginx while it reads the configuration, as is every function of the tables above.
+/// Called by nginx, as all that follow: see the head of this file.
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: as the head of this file says.
     status(unsafe { cf.as_mut() }.ok_or(AllocationFailed).and_then(variables::register))
 }
 
@@ -78,13 +82,13 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 }
 
 unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: as the head of this file says.
     let conf = unsafe { cf.as_ref() }.and_then(|cf| place(cf, ServerConf::default()).ok());
     conf.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
 }
 
 unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: guaranteed by the caller; the name of the file lives as long as the configuration.
+    // SAFETY: as the head of this file says; the name of the file lives as long as the configuration.
     let conf = unsafe { cf.as_ref() }.and_then(|cf| {
         let mut conf = LocationConf::default();
         // When the configurations of `http {}` itself are created, its context is not yet in place.
@@ -106,7 +110,7 @@ unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 
 /// Called when all of `http {}` is read, before anything is merged.
 unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *mut c_char {
-    // SAFETY: guaranteed by the caller; `main` was made by `create_main_conf`.
+    // SAFETY: as the head of this file says; `main` was made by `create_main_conf`.
     let (cf, main) = unsafe { (cf.as_mut(), main.cast::<MainConf>().as_mut()) };
     let (Some(cf), Some(main)) = (cf, main) else { return NGX_CONF_ERROR };
     let Some(http) = Guard::location_conf_mut(cf) else { return NGX_CONF_ERROR };
@@ -128,7 +132,7 @@ unsafe extern "C" fn merge_loc_conf(
     parent: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: guaranteed by the caller; both configurations were made by `create_loc_conf`.
+    // SAFETY: as the head of this file says; both configurations were made by `create_loc_conf`.
     let (cf, parent, conf) = unsafe {
         (cf.as_mut(), parent.cast::<LocationConf>().as_ref(), conf.cast::<LocationConf>().as_mut())
     };
@@ -141,7 +145,7 @@ unsafe extern "C" fn merge_loc_conf(
 
 /// Called when all modules are merged.
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: as the head of this file says.
     let Some(cf) = (unsafe { cf.as_mut() }) else { return Status::NGX_ERROR.into() };
     status(finish(cf))
 }
@@ -180,7 +184,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
 
 /// Called after [`postconfiguration`], since the module comes last.
 unsafe extern "C" fn install_filter(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller; filters are installed in postconfiguration.
+    // SAFETY: as the head of this file says; filters are installed in postconfiguration.
     unsafe {
         let Some(main) = cf.as_ref().and_then(|cf| Guard::main_conf(cf)) else {
             return Status::NGX_ERROR.into();

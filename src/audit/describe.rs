@@ -43,7 +43,7 @@ pub unsafe fn describe<T>(
     look: impl FnOnce(&Site) -> T,
 ) -> T {
     let arenas = Arenas::default();
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: as the caller promises, all levels are merged and live.
     unsafe {
         let upstreams = Upstreams::describe(cf, tree, &arenas.upstreams);
         let mut describer = Describer {
@@ -73,7 +73,7 @@ pub unsafe fn describe<T>(
 /// The levels must be live.
 unsafe fn nodes<'a>(levels: &[MergedLevel], created: u32, tree: &'a Tree) -> Vec<Option<Node<'a>>> {
     let mut nodes = vec![None; created as usize + 1];
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the levels are live.
     let mut confs: Vec<&LocationConf> =
         levels.iter().map(|level| unsafe { level.conf.as_ref() }).collect();
     // nginx creates them in the order of the text, but merges locations by server.
@@ -101,7 +101,7 @@ impl<'a> Describer<'a> {
             .chunk_by(|a, b| ptr::eq(a.server, b.server))
             .filter_map(|levels| {
                 let (own, rest) = levels.split_first()?;
-                // SAFETY: guaranteed by the caller.
+                // SAFETY: the levels are live.
                 let (server, conf) = unsafe { (own.server.as_ref()?, own.conf.as_ref()) };
                 let mut listeners: Vec<Listener> =
                     listeners.remove(&own.server).unwrap_or_default();
@@ -129,7 +129,7 @@ impl<'a> Describer<'a> {
         let mut indexes: HashMap<*const LocationConf, usize> = HashMap::new();
         let mut locations = Vec::new();
         for level in levels {
-            // SAFETY: guaranteed by the caller.
+            // SAFETY: the levels are live.
             let (conf, core) = unsafe { (level.conf.as_ref(), core(level)) };
             let node = self.node(conf);
             if level.level == Level::Block && !node.is_some_and(|node| self.is_proxying_if(node)) {
@@ -262,7 +262,7 @@ impl<'a> Describer<'a> {
 
         for (n, module) in self.main.proxies.iter().enumerate() {
             let (Some(found), Some(module)) = (MODULES.get(n), module) else { continue };
-            // SAFETY: guaranteed by the caller.
+            // SAFETY: the level is live, and its arrays are complete.
             unsafe {
                 let module_conf = module.location_conf(level.loc_conf);
                 let upstream = &*module.upstream_conf(module_conf);
@@ -296,7 +296,7 @@ fn place(opened: Opening) -> Place<'static> {
 /// # Safety
 /// The level must be live.
 unsafe fn core(level: &MergedLevel) -> &'static ngx_http_core_loc_conf_t {
-    // SAFETY: guaranteed by the caller; the array has the core module's configuration.
+    // SAFETY: the level's array has a configuration of each HTTP module; the array has the core module's configuration.
     unsafe { &*(*level.loc_conf.add(NgxHttpCoreModule::module().ctx_index)).cast() }
 }
 

@@ -199,7 +199,7 @@ impl LocationConf {
     }
 
     /// The origins that may open a WebSocket, if not all may.
-    pub fn origin(&self) -> Option<&'static OriginPolicy> {
+    pub fn origin(&self) -> Option<&OriginPolicy> {
         // SAFETY: as above.
         self.origin.map(|origin| unsafe { origin.as_ref() }).filter(|origin| !origin.is_any())
     }

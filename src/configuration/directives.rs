@@ -83,7 +83,8 @@ unsafe extern "C" fn set<D: Directive>(
     command: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: guaranteed by the caller; the first of the arguments is the directive's name.
+    // SAFETY: nginx passes the line that it has read, the command and this module's configuration; the first of
+    // the arguments is the directive's name.
     let (result, name) = unsafe {
         let (Some(cf), Some(conf)) = (cf.as_ref(), conf.cast::<LocationConf>().as_mut()) else {
             return NGX_CONF_ERROR;

@@ -42,7 +42,7 @@ pub unsafe fn install(guards: bool) {
 /// # Safety
 /// Called by nginx with a live request.
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: nginx passes a live request.
     unsafe {
         let request = Request::live(r);
         let concerned = request.raw().headers_out.status == SWITCHING_PROTOCOLS
@@ -90,7 +90,7 @@ fn look(request: Request) -> Result<(), ngx_int_t> {
 /// # Safety
 /// Called by nginx with a live request and the buffers of its response.
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: nginx passes a live request and a chain of buffers.
     unsafe {
         let request = Request::live(r);
         let status = request.raw().headers_out.status;
@@ -104,7 +104,7 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
 /// # Safety
 /// As for [`body_filter`].
 unsafe fn pass_on(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the request is live, and the chain one of buffers.
     unsafe {
         match NEXT_BODY {
             Some(next) => next(r, chain),
@@ -130,7 +130,7 @@ fn is_guarded_tunnel(request: &Request) -> bool {
 /// As for [`body_filter`].
 #[cold]
 unsafe fn write(request: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the chain is one of buffers.
     let begins = unsafe { is_flush(chain) };
     if begins && !request.is_header_sent() {
         // SAFETY: as above.
@@ -158,7 +158,7 @@ unsafe fn refuse(request: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     if let Some(attempt) = request.attempt() {
         attempt.note_replaced();
     }
-    // SAFETY: guaranteed by the caller; nothing of the response was sent.
+    // SAFETY: the request is live; nothing of the response was sent.
     unsafe {
         let status = pass_on(r, chain);
         if status == NGX_ERROR as ngx_int_t || request.is_header_sent() {
@@ -171,7 +171,7 @@ unsafe fn refuse(request: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
 /// # Safety
 /// `chain` must be null or a chain of buffers.
 unsafe fn is_flush(chain: *const ngx_chain_t) -> bool {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the chain is null or one of buffers.
     unsafe { chain.as_ref().and_then(|link| link.buf.as_ref()) }
         .is_some_and(|buffer| buffer.flush() != 0)
 }

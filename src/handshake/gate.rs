@@ -27,7 +27,7 @@ pub const UPGRADE_REQUIRED: ngx_uint_t = 426;
 /// # Safety
 /// Called by nginx with a live request.
 pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: nginx passes a live request.
     let request = unsafe { Request::live(r) };
     let concerned = request.may_have_attempt() || request.has_upgrade();
     let answer = if concerned { pass(request) } else { Ok(()) };

@@ -79,15 +79,15 @@ unsafe extern "C" fn upgrade_line(
     line: *mut ngx_table_elt_t,
     offset: ngx_uint_t,
 ) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: nginx passes a live request and a line of its header.
     let Some(request) = (unsafe { Request::new(r) }) else { return Status::NGX_ERROR.into() };
     let process = request.main_conf().and_then(|main| main.process_upgrade);
     match (request.start_attempt(), process) {
-        // SAFETY: guaranteed by the caller; the function is nginx's for this header.
+        // SAFETY: nginx passes a live request and a line of its header; the function is nginx's for this header.
         (Some(_), Some(process)) => unsafe { process(r, line, offset) },
         _ => {
             // A handler that fails ends the request, as those of nginx do.
-            // SAFETY: guaranteed by the caller.
+            // SAFETY: nginx passes a live request and a line of its header.
             unsafe { ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t) };
             Status::NGX_ERROR.into()
         }

@@ -10,7 +10,7 @@ use crate::request::view::Request;
 /// # Safety
 /// Called by nginx with a live request.
 pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: nginx passes a live request.
     let request = unsafe { Request::live(r) };
     let refused_body = request.raw().err_status == 413;
     let has_key = request.has_key();

@@ -172,7 +172,8 @@ unsafe fn length(
     value: NonNull<ngx_http_complex_value_t>,
 ) -> usize {
     let mut length = 0;
-    // SAFETY: guaranteed by the caller; each code moves the engine to the next, and a null ends them.
+    // SAFETY: the value is of the request's configuration; each code moves the engine to the next, and a null
+    // ends them.
     unsafe {
         (*engine).ip = (*value.as_ptr()).lengths.cast();
         while let Some(code) = *(*engine).ip.cast::<ngx_http_script_len_code_pt>() {

@@ -7,30 +7,34 @@
 
 use core::ffi::c_void;
 use core::mem::offset_of;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    ngx_connection_t, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_conf_t,
-    ngx_http_upstream_init_peer_pt, ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_int_t,
-    ngx_msec_t, ngx_peer_connection_t, ngx_uint_t,
+    ngx_conf_t, ngx_connection_t, ngx_http_log_ctx_t, ngx_http_request_t, ngx_http_upstream_conf_t,
+    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
+    ngx_peer_connection_t, ngx_uint_t, NGX_LOG_WARN,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
+use ngx::ngx_conf_log_error;
+use once_cell::unsync::OnceCell;
 use websocket_guard_core::diagnosis::{Failure, Waiting};
 
-use crate::nginx::{elements, speaks_tls};
+use crate::nginx::{elements, speaks_tls, OneThread};
 use crate::request::exchange::Exchange;
 use crate::request::view::Request;
 
 type InitPeer =
     unsafe extern "C" fn(*mut ngx_http_request_t, *mut ngx_http_upstream_srv_conf_t) -> ngx_int_t;
 
-/// How many different balancers can be watched.
-const MAX: usize = 8;
+/// How many different balancers can be watched: nginx has 6, and each module of others that wraps one
+/// makes another.
+const MAX: usize = 16;
 
-/// The balancers' own functions. Entries are only ever added, since requests of an earlier
-/// configuration may still go through them.
-static mut ORIGINALS: [ngx_http_upstream_init_peer_pt; MAX] = [None; MAX];
+/// The balancers' own functions, each set once, since requests of an earlier configuration may still go
+/// through it.
+static ORIGINALS: OneThread<[OnceCell<InitPeer>; MAX]> =
+    OneThread::new([const { OnceCell::new() }; MAX]);
 
 /// One function for each original, so that none has to be looked up when a request comes.
 const WATCHERS: [InitPeer; MAX] = [
@@ -42,38 +46,48 @@ const WATCHERS: [InitPeer; MAX] = [
     init_peer::<5>,
     init_peer::<6>,
     init_peer::<7>,
+    init_peer::<8>,
+    init_peer::<9>,
+    init_peer::<10>,
+    init_peer::<11>,
+    init_peer::<12>,
+    init_peer::<13>,
+    init_peer::<14>,
+    init_peer::<15>,
 ];
 
-/// Watches all upstreams of a configuration. One whose balancer is the ninth of its kind stays
-/// unwatched; its failures are then told by the status alone.
+/// Watches all upstreams of a configuration. One for whose balancer there is no place left is told, and
+/// its failures are known by the status alone.
 ///
 /// # Safety
 /// Must be called from `postconfiguration`, with all upstreams initialized.
-pub unsafe fn watch(cf: &ngx::ffi::ngx_conf_t) {
+pub unsafe fn watch(cf: &mut ngx_conf_t) {
     let Some(upstreams) = NgxHttpUpstreamModule::main_conf(cf) else { return };
-    // SAFETY: the array holds pointers to live upstreams; configurations are read by one thread.
-    unsafe {
-        for upstream in elements::<*mut ngx_http_upstream_srv_conf_t>(&upstreams.upstreams) {
-            let Some(upstream) = upstream.as_mut() else { continue };
-            if let Some(watcher) = upstream.peer.init.and_then(|init| watcher(init)) {
-                upstream.peer.init = Some(watcher);
+    // SAFETY: the array holds pointers to live upstreams; nothing else refers to them meanwhile.
+    let upstreams = unsafe { elements::<*mut ngx_http_upstream_srv_conf_t>(&upstreams.upstreams) };
+    for upstream in upstreams {
+        // SAFETY: as above.
+        let Some(upstream) = (unsafe { upstream.as_mut() }) else { continue };
+        let Some(init) = upstream.peer.init else { continue };
+        match watcher(init) {
+            Some(watcher) => upstream.peer.init = Some(watcher),
+            None => {
+                ngx_conf_log_error!(
+                    NGX_LOG_WARN,
+                    cf,
+                    "websocket_guard: there are more than {MAX} kinds of balancers, \
+                 why a server of upstream \"{}\" was not reached will not be told",
+                    upstream.host
+                );
             }
         }
     }
 }
 
-/// # Safety
-/// Nothing else may use the table meanwhile.
-unsafe fn watcher(init: InitPeer) -> Option<InitPeer> {
-    // SAFETY: guaranteed by the caller.
-    let originals = unsafe { &mut *ptr::addr_of_mut!(ORIGINALS) };
-    let slot = originals
-        .iter_mut()
-        .zip(WATCHERS)
-        .find(|(original, _)| original.map_or(true, |original| original as usize == init as usize));
-    let (original, watcher) = slot?;
-    *original = Some(init);
-    Some(watcher)
+/// The function that stands for a balancer's own, which the table has or gets.
+fn watcher(init: InitPeer) -> Option<InitPeer> {
+    let is_its = |cell: &OnceCell<InitPeer>| *cell.get_or_init(|| init) as usize == init as usize;
+    ORIGINALS.iter().zip(WATCHERS).find(|(cell, _)| is_its(cell)).map(|(_, watcher)| watcher)
 }
 
 /// # Safety
@@ -84,8 +98,8 @@ unsafe extern "C" fn init_peer<const N: usize>(
 ) -> ngx_int_t {
     // SAFETY: guaranteed by the caller; the table is complete before requests come.
     unsafe {
-        let original = (*ptr::addr_of!(ORIGINALS)).get(N).copied().flatten();
-        let Some(init) = original else { return Status::NGX_ERROR.into() };
+        let original = ORIGINALS.get(N).and_then(OnceCell::get);
+        let Some(&init) = original else { return Status::NGX_ERROR.into() };
         if Request::live(r).may_have_attempt() {
             init_watched(init, r, upstream)
         } else {

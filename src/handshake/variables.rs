@@ -68,7 +68,7 @@ unsafe extern "C" fn get<V: Variable>(
     v: *mut ngx_http_variable_value_t,
     _data: usize,
 ) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: nginx passes a live request and a place for the value.
     let (Some(request), Some(v)) = (unsafe { Request::new(r) }, unsafe { v.as_mut() }) else {
         return Status::NGX_ERROR.into();
     };

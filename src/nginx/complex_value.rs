@@ -39,7 +39,7 @@ pub unsafe fn evaluate(
     value: NonNull<ngx_http_complex_value_t>,
 ) -> Option<ngx_str_t> {
     let mut result = ngx_str_t::empty();
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the request is live, and the value of its configuration.
     match unsafe { ngx_http_complex_value(r, value.as_ptr(), &mut result) } {
         0 => Some(result),
         _ => None,

@@ -131,7 +131,7 @@ impl Delivered {
 /// # Safety
 /// They must be live for as long as the iterator is used.
 unsafe fn logs<'a>(log: *const ngx_log_t) -> impl Iterator<Item = &'a ngx_log_t> {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the logs are live and end with null.
     core::iter::successors(unsafe { log.as_ref() }, |log| unsafe { log.next.as_ref() })
 }
 

@@ -7,7 +7,7 @@ use ngx::ffi::{ngx_log_error_core, ngx_log_t, ngx_uint_t};
 /// # Safety
 /// `log` must be live.
 pub unsafe fn write_line(log: *mut ngx_log_t, level: u32, line: &[u8]) {
-    // SAFETY: guaranteed by the caller; the format reads a length and that many bytes.
+    // SAFETY: the log is live; the format reads a length and that many bytes.
     unsafe {
         if (*log).log_level >= level as usize {
             let (length, data) = (line.len(), line.as_ptr());

@@ -26,7 +26,7 @@ pub unsafe fn c_bytes<'a>(text: *const c_char) -> &'a [u8] {
     if text.is_null() {
         return &[];
     }
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the text ends with a NUL.
     unsafe { core::ffi::CStr::from_ptr(text) }.to_bytes()
 }
 

@@ -54,7 +54,7 @@ unsafe fn print(log: *mut ngx_log_t, level: u32, line: fmt::Arguments) {
     // A longer line is cut, and nothing else can fail.
     let _ = filler.write_fmt(line);
     let length = filler.length();
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the log is live.
     unsafe { write_line(log, level, buffer.get(..length).unwrap_or_default()) };
 }
 

@@ -2,25 +2,45 @@
 //!
 //! A diagnosis is made when the request is over, and by then nginx has freed or reused much of what
 //! it had while it talked to the backend. So what a diagnosis needs is taken when nginx hands it over,
-//! and kept here, in the request's pool. All that the module reads later than that:
+//! and kept here, in the request's pool. All that the module reads later than that, who frees or changes it, and what
+//! the module does about it:
 //!
-//! | in nginx | freed or changed by | so the module |
-//! |---|---|---|
-//! | links of `u->request_bufs` | `ngx_http_upstream_send_request_body` frees each one for reuse while an unbuffered body is sent | reads them before anything is sent, in `proxy_bind` and `peer.init` ([`note_head`](Exchange::note_head)), or not at all |
-//! | the first buffer of that chain: the bytes of the head | nobody before the request's pool goes; only its `pos` moves | keeps a slice of them |
-//! | `u->buffer` | `ngx_event_pipe` frees it with the last of the answer; a retry reuses it; the pump frees it | looks at the bytes while the answer's header is sent on ([`note_answer`](Exchange::note_answer)), later never |
-//! | `u->peer.name` | a server of a `zone` with `resolve` goes with its address, also during the request | copies it when the balancer has chosen ([`note_peer`](Exchange::note_peer)); a peer made of `u->resolved` lives in the request's pool |
-//! | `u->peer.connection`, its events | closed after `peer.free` and after `finalize_request` | looks at them inside these two |
-//! | `u->peer.get`, `u->peer.free` | replaced by each balancer for each upstream | remembers them for each upstream |
-//! | `u` itself, `u->state`, `u->resolved`, lines of `u->headers_in` | nobody before the request's pool goes; a retry starts a new state and new lines | reads them at the end: then they are those of the last try |
-//! | `r->upstream` | another one takes its place at the next location that passes the request on; the old one stays in the pool | keeps a record of each |
-//! | `r->loc_conf`, module contexts | changed and cleared by internal redirects, `error_page`, `post_action`, filters that replace a response | remembers the location, and finds its own context again by a cleanup of the pool |
-//! | `r->http_version`, `r->headers_out` | `post_action` sets and reuses them after the answer | notes the status when the header is sent, and nothing of a `post_action` |
-//! | lines of `r->headers_in`, request line | nobody before the request ends; the gate itself changes the values of Upgrade lines | reads them at any time; what the Upgrade lines said it notes before |
-//! | `r->variables` | kept values stay when what they were made of changes | has `$http_upgrade` read anew after a change |
-//! | `c->addr_text` | replaced by realip for the time of the request | remembers the first, which lives as long as the connection |
-//! | configurations, also of another cycle | the cycle that a worker was started with lives as long as the worker; without workers nginx keeps an old one while connections use it | keeps pointers only in requests, and in the journal's window, which ends with the configuration |
-//! | timers of a connection's events | owned by nginx until the tunnel begins, and where an event is `delayed` | sets and deletes them only in its own tunnels, and not while `delayed` |
+//! - links of `u->request_bufs`: `ngx_http_upstream_send_request_body` frees each one for reuse while an
+//!   unbuffered body is sent. The module reads them before anything is sent, in `proxy_bind` and `peer.init`
+//!   ([`note_head`](Exchange::note_head)), or not at all.
+//! - the first buffer of that chain: the bytes of the head: nobody before the request's pool goes; only its
+//!   `pos` moves. The module keeps a slice of them.
+//! - `u->buffer`: `ngx_event_pipe` frees it with the last of the answer; a retry reuses it; the pump frees it.
+//!   The module looks at the bytes while the answer's header is sent on
+//!   ([`note_answer`](Exchange::note_answer)), later never.
+//! - `u->peer.name`: a server of a `zone` with `resolve` goes with its address, also during the request. The
+//!   module copies it when the balancer has chosen ([`note_peer`](Exchange::note_peer)); a peer made of
+//!   `u->resolved` lives in the request's pool.
+//! - `u->peer.connection`, its events: closed after `peer.free` and after `finalize_request`. The module looks
+//!   at them inside these two.
+//! - `u->peer.get`, `u->peer.free`: replaced by each balancer for each upstream. The module remembers them for
+//!   each upstream.
+//! - `u` itself, `u->state`, `u->resolved`, lines of `u->headers_in`: nobody before the request's pool goes; a
+//!   retry starts a new state and new lines. The module reads them at the end: then they are those of the last
+//!   try.
+//! - `r->upstream`: another one takes its place at the next location that passes the request on; the old one
+//!   stays in the pool. The module keeps a record of each.
+//! - `r->loc_conf`, module contexts: changed and cleared by internal redirects, `error_page`, `post_action`,
+//!   filters that replace a response. The module remembers the location, and finds its own context again by a
+//!   cleanup of the pool.
+//! - `r->http_version`, `r->headers_out`: `post_action` sets and reuses them after the answer. The module notes
+//!   the status when the header is sent, and nothing of a `post_action`.
+//! - lines of `r->headers_in`, request line: nobody before the request ends; the gate itself changes the values
+//!   of Upgrade lines. The module reads them at any time; what the Upgrade lines said it notes before.
+//! - `r->variables`: kept values stay when what they were made of changes. The module has `$http_upgrade` read
+//!   anew after a change.
+//! - `c->addr_text`: replaced by realip for the time of the request. The module remembers the first, which
+//!   lives as long as the connection.
+//! - configurations, also of another cycle: the cycle that a worker was started with lives as long as the
+//!   worker; without workers nginx keeps an old one while connections use it. The module keeps pointers only in
+//!   requests, and in the journal's window, which ends with the configuration.
+//! - timers of a connection's events: owned by nginx until the tunnel begins, and where an event is `delayed`.
+//!   The module sets and deletes them only in its own tunnels, and not while `delayed`.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -194,7 +214,7 @@ impl Exchange {
 /// # Safety
 /// As for [`Exchange::note_head`].
 unsafe fn made_head(upstream: &ngx_http_upstream_t) -> Option<&'static [u8]> {
-    // SAFETY: guaranteed by the caller. The bytes stay in the request's pool.
+    // SAFETY: nothing of the request was sent, so the chain is as it was made. The bytes stay in the request's pool.
     unsafe {
         // There is no configuration yet if the address in proxy_pass was not to be made out.
         if upstream.conf.as_ref()?.module.as_bytes() != b"proxy" {

@@ -7,7 +7,8 @@ use core::slice;
 
 use ngx::ffi::{
     ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
-    ngx_http_request_t, ngx_http_upstream_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
+    NGX_HTTP_GET,
 };
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
@@ -58,7 +59,7 @@ impl Request {
     /// # Safety
     /// `r` must be a live request, and stay so for as long as the value is used.
     pub unsafe fn live(r: *mut ngx_http_request_t) -> Self {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: `r` is a live request.
         Self(unsafe { NonNull::new_unchecked(r) })
     }
 
@@ -66,13 +67,13 @@ impl Request {
         self.0.as_ptr()
     }
 
-    /// The request itself. Must not be held while something changes it.
-    pub fn raw(&self) -> &'static ngx_http_request_t {
+    /// The request itself, to be looked at and let go: nginx changes it whenever it runs.
+    pub fn raw(&self) -> &ngx_http_request_t {
         // SAFETY: a `Request` is live, and nginx runs nothing while this library does.
         unsafe { self.0.as_ref() }
     }
 
-    pub fn connection(&self) -> &'static ngx_connection_t {
+    pub fn connection(&self) -> &ngx_connection_t {
         // SAFETY: a request has a connection until it is freed.
         unsafe { &*self.raw().connection }
     }
@@ -194,16 +195,22 @@ impl Request {
         !self.raw().headers_in.upgrade.is_null()
     }
 
+    /// The table of the request's headers, which lives as long as the request.
+    fn headers(&self) -> &'static ngx_list_t {
+        // SAFETY: see `Request`; nginx only adds to the table, and a line is never moved.
+        unsafe { &*ptr::addr_of!((*self.as_ptr()).headers_in.headers) }
+    }
+
     /// The request's lines of one header, as nginx keeps them.
     pub fn lines(&self, name: &'static str) -> impl Iterator<Item = NonNull<ngx_table_elt_t>> {
         // SAFETY: the table of a request holds header lines.
-        let lines = unsafe { HeaderLines::new(&self.raw().headers_in.headers) };
+        let lines = unsafe { HeaderLines::new(self.headers()) };
         lines.filter(move |line| Line(*line).value(name).is_some())
     }
 
     /// The lines of the header.
     pub fn fields(&self) -> impl Fields<'static> {
-        fields(&self.raw().headers_in.headers)
+        fields(self.headers())
     }
 
     /// The values of one header, line by line.

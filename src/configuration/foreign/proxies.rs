@@ -133,7 +133,7 @@ impl ProxyModule {
     /// # Safety
     /// `loc_conf` must be a location's array of configurations.
     pub unsafe fn handles(&self, loc_conf: *mut *mut c_void) -> bool {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: the array has a configuration of each HTTP module.
         let handler = unsafe {
             let core = *loc_conf.add(NgxHttpCoreModule::module().ctx_index);
             (*core.cast::<ngx_http_core_loc_conf_t>()).handler
@@ -149,7 +149,7 @@ impl ProxyModule {
     /// # Safety
     /// As for [`ProxyModule::handles`].
     pub unsafe fn serves(&self, loc_conf: *mut *mut c_void, around: *mut *mut c_void) -> bool {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: both arrays have a configuration of each HTTP module.
         unsafe {
             // A block without a handler of its own has that of the location around it.
             self.handles(loc_conf)

@@ -36,7 +36,7 @@ pub unsafe fn start(
     main: &MainConf,
     conf: &mut LocationConf,
 ) -> Result<(), AllocationFailed> {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: `cf` has the context of `http {}`, of which nothing is filled in yet.
     let own = unsafe { read_own(cf, main)? };
     conf.recipe.plain = Some(place(cf, Plain(own))?);
     conf.recipe.guard_timeout = conf.timeout;
@@ -66,7 +66,7 @@ pub unsafe fn merge(
         conf.location_opened = parent.location_opened;
     } else {
         conf.location_opened = conf.opened;
-        // SAFETY: guaranteed by the caller; plain settings live as long as the configuration.
+        // SAFETY: `cf` has the context of the level; plain settings live as long as the configuration.
         let (own, inherited) = unsafe {
             let inherited = parent.recipe.plain.map(|plain| plain.as_ref().0).unwrap_or_default();
             (read_own(cf, main)?, inherited)
@@ -260,7 +260,7 @@ unsafe fn read_own(
     cf: &mut ngx_conf_t,
     main: &MainConf,
 ) -> Result<[Settings; MODULES], AllocationFailed> {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: `cf` has the context of the level.
     let loc_conf = unsafe { (*cf.ctx.cast::<ngx_http_conf_ctx_t>()).loc_conf };
     let mut own = [Settings::default(); MODULES];
     for (settings, module) in own.iter_mut().zip(&main.proxies) {

@@ -73,7 +73,7 @@ impl Settings {
         module: &ProxyModule,
         conf: *const c_void,
     ) -> Result<Self, AllocationFailed> {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: the configuration is the module's that the fields were found in.
         unsafe {
             let headers = own(module.headers_source, conf);
             let params = own(module.params_source, conf).and_then(NonNull::new);
@@ -125,7 +125,7 @@ impl Settings {
 /// # Safety
 /// `conf` must be a location configuration of the module that the field belongs to.
 unsafe fn own<T: Value>(field: Option<Field<T>>, conf: *const c_void) -> Option<T> {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the configuration is the module's that the field was found in.
     let value = unsafe { field?.read(conf) };
     value.is_set().then_some(value)
 }
