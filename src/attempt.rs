@@ -23,7 +23,7 @@ use crate::conf::{Guard, LocationConf, MainConf};
 use crate::exchange::Exchange;
 use crate::nginx::{array_of, AllocationFailed};
 use crate::request::{bytes, Location, Request};
-use crate::tunnel::{Pump, Tunnel};
+use crate::tunnel::{Pump, Record, Tunnel};
 
 /// What is remembered of one main request. It lives in the request's pool, as do the faults that few
 /// requests have: a pool that overflows costs the request another 4 KiB.
@@ -62,6 +62,8 @@ pub struct Attempt {
     pub tunnel: Cell<Option<Tunnel>>,
     /// Set while the guard moves the tunnel's bytes.
     pub pump: Cell<Option<&'static Pump>>,
+    /// How the tunnel ended; set from its first Close or its end on.
+    pub record: Cell<Option<&'static Record>>,
 }
 
 /// The client's request as it came.
