@@ -19,12 +19,14 @@ use websocket_guard_core::handshake::upgrade::Protocols;
 
 use crate::audit;
 use crate::configuration::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
+use crate::configuration::directives;
 use crate::configuration::foreign::{keepalive, proxies};
 use crate::configuration::recipe::{merge as recipe, timeouts};
 use crate::handshake::{filter, gate, header, log_phase, outbound, peer, variables};
 use crate::nginx::find_module;
 use crate::nginx::{place, push_front, AllocationFailed};
 use crate::report::journal;
+use crate::tunnel;
 
 /// The context of the module that stands before the proxy module.
 pub static GUARD_CONTEXT: ngx_http_module_t = ngx_http_module_t {
@@ -65,7 +67,11 @@ pub unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 }
 
 /// Called when a worker exits.
-pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
+pub unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
+    // SAFETY: nginx passes the cycle of the worker.
+    if let Some(cycle) = unsafe { cycle.as_ref() } {
+        tunnel::stop(cycle);
+    }
     journal::flush();
 }
 
@@ -115,6 +121,10 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
     let (Some(cf), Some(main)) = (cf, main) else { return NGX_CONF_ERROR };
     let Some(http) = Guard::location_conf_mut(cf) else { return NGX_CONF_ERROR };
 
+    if let Some(contradiction) = http.contradiction().filter(|_| http.mode().is_guarded()) {
+        directives::refuse_contradiction(cf, http, contradiction);
+        return NGX_CONF_ERROR;
+    }
     main.proxies = proxies::find(cf);
     main.keepalive = keepalive::initializer(cf);
     main.ssl = find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
@@ -138,7 +148,12 @@ unsafe extern "C" fn merge_loc_conf(
     };
     let (Some(cf), Some(parent), Some(conf)) = (cf, parent, conf) else { return NGX_CONF_ERROR };
     let Some(main) = Guard::main_conf_mut(cf) else { return NGX_CONF_ERROR };
+    let contradiction = conf.contradiction();
     conf.inherit(parent);
+    if let Some(contradiction) = contradiction.filter(|_| conf.mode().is_guarded()) {
+        directives::refuse_contradiction(cf, conf, contradiction);
+        return NGX_CONF_ERROR;
+    }
     // SAFETY: called from nginx's merge.
     conf_status(unsafe { recipe::merge(cf, main, parent, conf) })
 }

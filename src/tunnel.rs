@@ -4,10 +4,11 @@ use core::mem::{size_of, zeroed};
 use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
-    ngx_connection_t, ngx_current_msec, ngx_exiting, ngx_http_request_t, ngx_http_upstream_t,
-    ngx_int_t, ngx_msec_t,
+    ngx_connection_t, ngx_current_msec, ngx_cycle_t, ngx_exiting, ngx_http_request_t,
+    ngx_http_upstream_t, ngx_int_t, ngx_msec_t, ngx_terminate,
 };
 use websocket_guard_core::diagnosis::{diagnose_end, End, EndSigns, TunnelEnd};
+use websocket_guard_core::frame::Role;
 
 use crate::configuration::conf::LocationConf;
 use crate::nginx::AllocationFailed;
@@ -18,11 +19,16 @@ use crate::request::exchange::Exchange;
 use crate::request::view::{Location, Request};
 
 mod buffer;
+mod closing;
+mod frames;
+mod own;
 mod pump;
+mod record;
 mod side;
 mod trim;
 
 pub use pump::Pump;
+pub use record::Record;
 
 /// What is remembered of a tunnel.
 #[derive(Clone, Copy)]
@@ -60,9 +66,25 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     let pumps = conf.pumps() || request.connection().buffered() != 0;
     let begins = attempt.is_tunnel() && attempt.pump.get().is_none();
     if pumps && begins && is_switched(&request) {
-        attempt.pump.set(pump::start(request)?);
+        attempt.pump.set(pump::start(request, conf.pumps())?);
     }
     Ok(())
+}
+
+/// Called when a worker exits: at a fast stop (SIGTERM) nginx leaves its connections to the system, and the
+/// tunnels that the guard moves are told.
+pub fn stop(cycle: &ngx_cycle_t) {
+    // SAFETY: nginx changes it between two events only.
+    if unsafe { ngx_terminate } == 0 {
+        return;
+    }
+    for request in pump::requests(cycle) {
+        if let Some(attempt) = request.attempt() {
+            if let Some(end) = conclude(&request, attempt, How::Known(End::FastStop)) {
+                part(request, attempt, end);
+            }
+        }
+    }
 }
 
 /// In place of the proxy module's `finalize_request`, which it calls: the last moment at which both
@@ -76,7 +98,12 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     let Some(attempt) = request.find_attempt() else { return };
     let Some(tunnel) = attempt.tunnel.get() else { return };
     if attempt.is_tunnel() && is_switched(&request) {
-        report_end(&request, attempt, &tunnel, rc);
+        let is_first = attempt.record.get().and_then(Record::end).is_none();
+        let end = conclude(&request, attempt, How::Found(rc));
+        if let (Some(end), true) = (end, is_first) {
+            part(request, attempt, end);
+        }
+        note_carried(attempt);
     } else {
         attempt.note_replaced();
     }
@@ -94,10 +121,81 @@ fn is_switched(request: &Request) -> bool {
     request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.header_sent() != 0)
 }
 
-fn report_end(request: &Request, attempt: &Attempt, tunnel: &Tunnel, rc: ngx_int_t) {
-    let (Some(upstream), Some(location)) = (request.upstream(), Location::of(request)) else {
+/// What is known of an end.
+#[derive(Clone, Copy)]
+pub enum How {
+    /// The argument of `u->finalize_request`.
+    Found(ngx_int_t),
+    /// The guard makes it.
+    Known(End),
+}
+
+/// Notes and reports how a tunnel ended, the first time that it is called. Returns that end; `None` if memory
+/// runs out.
+fn conclude(request: &Request, attempt: &Attempt, how: How) -> Option<End> {
+    let record = Record::of(request, attempt)?;
+    if let Some(end) = record.end() {
+        return Some(end);
+    }
+    let end = match how {
+        How::Found(rc) => infer(request, attempt, rc)?,
+        How::Known(end) => end,
+    };
+    record.note_end(end);
+    report(request, end);
+    Some(end)
+}
+
+/// Tells the sides of a tunnel that it is over, where that is about to happen to them.
+fn part(request: Request, attempt: &Attempt, end: End) {
+    let closes = request.location().is_some_and(|conf| conf.closes());
+    let pump = attempt.pump.get().filter(|_| closes);
+    if let (Some(pump), Some(tunnel)) = (pump, pump::Tunnel::of(request)) {
+        pump.part(&tunnel, end);
+    }
+}
+
+/// Notes what a tunnel carried.
+fn note_carried(attempt: &Attempt) {
+    if let (Some(pump), Some(record)) = (attempt.pump.get(), attempt.record.get()) {
+        record.note_carried(pump.carried(Role::Client), pump.carried(Role::Server));
+    }
+}
+
+/// What ended a tunnel that nginx is about to finalize.
+fn infer(request: &Request, attempt: &Attempt, rc: ngx_int_t) -> Option<End> {
+    // SAFETY: the upstream and its connection belong to the live request.
+    let backend = unsafe { request.upstream()?.as_ref().peer.connection.as_ref()? };
+    let client = request.connection();
+    // SAFETY: open connections have both events.
+    let (client_events, backend_events) =
+        unsafe { ((&*client.read, &*client.write), (&*backend.read, &*backend.write)) };
+    let pump = attempt.pump.get();
+    let first_close = attempt.record.get().and_then(Record::first_close);
+    Some(End::infer(EndSigns {
+        rc,
+        client_eof: client_events.0.eof() != 0,
+        client_error: client_events.0.error() != 0 || client_events.1.error() != 0,
+        backend_eof: backend_events.0.eof() != 0,
+        backend_error: backend_events.0.error() != 0 || backend_events.1.error() != 0,
+        backend_write_timedout: backend_events.1.timedout() != 0,
+        // SAFETY: nginx changes it between two events only.
+        shutdown: client.close() != 0 && unsafe { ngx_exiting } != 0,
+        first_close: first_close.and_then(|close| close.sender),
+        client_tracked: pump.is_some_and(|pump| pump.has_tracked(Role::Client)),
+        backend_tracked: pump.is_some_and(|pump| pump.has_tracked(Role::Server)),
+        client_first: pump.is_some_and(Pump::client_first),
+    }))
+}
+
+/// Writes the line about an end, or about what happened in a tunnel that goes on.
+fn report(request: &Request, end: End) {
+    let (Some(upstream), Some(location), Some(attempt)) =
+        (request.upstream(), Location::of(request), request.attempt())
+    else {
         return;
     };
+    let Some(tunnel) = attempt.tunnel.get() else { return };
     // SAFETY: the upstream, its connection and its configuration belong to the live request.
     unsafe {
         let upstream: &ngx_http_upstream_t = upstream.as_ref();
@@ -107,17 +205,6 @@ fn report_end(request: &Request, attempt: &Attempt, tunnel: &Tunnel, rc: ngx_int
             return;
         };
         let client = request.connection();
-        let client_events = (&*client.read, &*client.write);
-        let backend_events = (&*backend.read, &*backend.write);
-        let end = End::infer(EndSigns {
-            rc,
-            client_eof: client_events.0.eof() != 0,
-            client_error: client_events.0.error() != 0 || client_events.1.error() != 0,
-            backend_eof: backend_events.0.eof() != 0,
-            backend_error: backend_events.0.error() != 0 || backend_events.1.error() != 0,
-            backend_write_timedout: backend_events.1.timedout() != 0,
-            shutdown: client.close() != 0 && ngx_exiting != 0,
-        });
         let limit = match end {
             End::Idle => conf.read_timeout,
             End::BackendStalled => conf.send_timeout,

@@ -21,7 +21,7 @@ pub use facts::{
     Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
     NamedPlace, Reached, Sent, SwitchFault, Waiting,
 };
-pub use tunnel::{End, EndSigns, TunnelEnd};
+pub use tunnel::{End, EndSigns, FrameError, TunnelEnd};
 
 /// The diagnosis of a request, if there is anything to say about it.
 ///

@@ -138,6 +138,10 @@ pub struct LocationConf {
     pub timeout: Option<ngx_msec_t>,
     /// `websocket_guard_tunnel`
     pub tunnel: Option<TunnelLoop>,
+    /// `websocket_guard_close`
+    pub close: Option<bool>,
+    /// `websocket_guard_frames`: whether they must keep to the rules
+    pub strict_frames: Option<bool>,
     /// `websocket_guard_upgrade`
     pub protocols: Option<NonNull<Protocols>>,
     /// `websocket_guard_forwarded`
@@ -171,6 +175,8 @@ impl LocationConf {
         self.marked = self.mode.is_some();
         self.mode = self.mode.or(parent.mode);
         self.tunnel = self.tunnel.or(parent.tunnel);
+        self.close = self.close.or(parent.close);
+        self.strict_frames = self.strict_frames.or(parent.strict_frames);
         self.protocols = self.protocols.or(parent.protocols);
         self.forwarded = self.forwarded.or(parent.forwarded);
         self.strictness = self.strictness.or(parent.strictness);
@@ -186,6 +192,28 @@ impl LocationConf {
     /// Whether the guard moves the bytes of the location's tunnels.
     pub fn pumps(&self) -> bool {
         self.mode().is_guarded() && self.tunnel.unwrap_or_default() == TunnelLoop::Pump
+    }
+
+    /// What the level itself asks for and cannot have, since it leaves its tunnels to nginx's loop.
+    pub fn contradiction(&self) -> Option<&'static str> {
+        if self.tunnel != Some(TunnelLoop::Native) {
+            return None;
+        }
+        let asked = [
+            ("websocket_guard_close", self.close == Some(true)),
+            ("websocket_guard_frames", self.strict_frames == Some(true)),
+        ];
+        asked.into_iter().find_map(|(name, is_asked)| is_asked.then_some(name))
+    }
+
+    /// Whether a side of a tunnel whose other side is gone gets a Close.
+    pub fn closes(&self) -> bool {
+        self.close.unwrap_or(self.mode() == Mode::On)
+    }
+
+    /// Whether a frame that breaks RFC 6455 ends a tunnel.
+    pub fn refuses_frames(&self) -> bool {
+        self.strict_frames.unwrap_or(false)
     }
 
     /// The upgrade protocols that are forwarded; set in all locations once they are merged.

@@ -24,11 +24,13 @@ use crate::nginx::{elements, ngx_str};
 use websocket_guard_core::words::Mode;
 
 /// The command table; `ngx_null_command` ends it.
-pub static mut COMMANDS: [ngx_command_t; 11] = [
+pub static mut COMMANDS: [ngx_command_t; 13] = [
     command(c"websocket_guard", NGX_CONF_TAKE1, Some(set::<ModeDirective>)),
     command(c"websocket_guard_timeout", NGX_CONF_TAKE1, Some(set::<Timeout>)),
     command(c"websocket_guard_tunnel", NGX_CONF_TAKE1, Some(set::<Tunnel>)),
     http_command(c"websocket_guard_buffer_size", NGX_CONF_TAKE1, Some(set::<BufferSize>)),
+    command(c"websocket_guard_close", NGX_CONF_TAKE1, Some(set::<Close>)),
+    command(c"websocket_guard_frames", NGX_CONF_TAKE1, Some(set::<Frames>)),
     command(c"websocket_guard_upgrade", NGX_CONF_1MORE, Some(set::<Upgrade>)),
     command(c"websocket_guard_forwarded", NGX_CONF_FLAG, Some(set::<Forwarded>)),
     command(c"websocket_guard_handshake", NGX_CONF_TAKE1, Some(set::<Handshake>)),
@@ -118,6 +120,24 @@ unsafe extern "C" fn set<D: Directive>(
         }
         Err(Rejection::Memory) => NGX_CONF_ERROR,
     }
+}
+
+/// Refuses a level whose own directives contradict each other, once its mode is known.
+pub fn refuse_contradiction(cf: &mut ngx_conf_t, conf: &LocationConf, contradiction: &'static str) {
+    // SAFETY: a configuration that is being read has a file.
+    let Some(file) = (unsafe { cf.conf_file.as_mut() }) else { return };
+    // By now nginx has read on.
+    let place = (file.file.name, file.line);
+    file.file.name = conf.opened.file;
+    file.line = conf.opened.line as usize;
+    ngx_conf_log_error!(
+        NGX_LOG_EMERG,
+        cf,
+        "\"{}\" needs the guard's own loop, which \"websocket_guard_tunnel native\" at the same level takes away; \
+         remove one of the two",
+        contradiction
+    );
+    (file.file.name, file.line) = place;
 }
 
 /// Sets what was not set at this level yet.
@@ -218,6 +238,25 @@ impl Directive for BufferSize {
             Ok(size @ 1..=Self::MAX) => set_once(&mut main.buffer_size, size),
             _ => Err(Rejection::Value(value, "write a size such as \"64k\"".into())),
         }
+    }
+}
+
+/// `websocket_guard_close on | off`
+struct Close;
+
+impl Directive for Close {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut conf.close, choose(first(args), &[("on", true), ("off", false)])?)
+    }
+}
+
+/// `websocket_guard_frames check | strict`
+struct Frames;
+
+impl Directive for Frames {
+    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let words = [("check", false), ("strict", true)];
+        set_once(&mut conf.strict_frames, choose(first(args), &words)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The variables that the module offers.
 
 use core::ffi::CStr;
+use core::fmt::Display;
 use core::iter;
 
 use ngx::core::Status;
@@ -10,7 +11,9 @@ use ngx::ffi::{
     NGX_HTTP_VAR_NOCACHEABLE,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
+use websocket_guard_core::frame::Role;
 use websocket_guard_core::http::token::contains_token;
+use websocket_guard_core::text::escape::Escaped;
 
 use crate::configuration::conf::LocationConf;
 use crate::nginx::bits::set_variable;
@@ -19,16 +22,24 @@ use crate::nginx::{elements, evaluate, ngx_str, AllocationFailed};
 use crate::report::outcome::with_diagnosis;
 use crate::request::keepalive;
 use crate::request::view::Request;
+use crate::tunnel::Record;
 use websocket_guard_core::words::Mode;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
 /// never an upgrade.
-const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 8] = [
+const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 15] = [
     (c"websocket_guard", Some(get::<Outcome>)),
     (c"websocket_guard_reason", Some(get::<Reason>)),
     (c"websocket_guard_upgrade", Some(get::<Upgrade>)),
     (c"websocket_guard_connection", Some(get::<Connection>)),
     (c"websocket_guard_host", Some(get::<Host>)),
+    (c"websocket_guard_end", Some(get::<TunnelEnd>)),
+    (c"websocket_guard_close_code", Some(get::<CloseCode>)),
+    (c"websocket_guard_close_reason", Some(get::<CloseReason>)),
+    (c"websocket_guard_client_messages", Some(get::<Messages<true>>)),
+    (c"websocket_guard_client_bytes", Some(get::<Bytes<true>>)),
+    (c"websocket_guard_backend_messages", Some(get::<Messages<false>>)),
+    (c"websocket_guard_backend_bytes", Some(get::<Bytes<false>>)),
     (c"websocket_guard_internal_proxy_upgrade", Some(get::<OwnUpgrade<0>>)),
     (c"websocket_guard_internal_uwsgi_upgrade", Some(get::<OwnUpgrade<1>>)),
     (c"websocket_guard_internal_scgi_upgrade", Some(get::<OwnUpgrade<2>>)),
@@ -92,12 +103,13 @@ impl Variable for Outcome {
             None if facts.status == 101 => "upgraded",
             None => "",
         });
-        // The names live as long as this library.
-        Some(outcome.map_or(ngx_str_t::empty(), |outcome| ngx_str_t {
-            len: outcome.len(),
-            data: outcome.as_ptr().cast_mut(),
-        }))
+        Some(outcome.map_or(ngx_str_t::empty(), constant))
     }
+}
+
+/// A string of this library, which outlives all requests.
+fn constant(text: &'static str) -> ngx_str_t {
+    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
 }
 
 /// `$websocket_guard_reason`: the same as a sentence.
@@ -110,6 +122,74 @@ impl Variable for Reason {
             None => Some(ngx_str_t::empty()),
         });
         reason.unwrap_or(Some(ngx_str_t::empty()))
+    }
+}
+
+/// What is known of the tunnel that a request was.
+fn record(request: &Request) -> Option<&'static Record> {
+    request.main().attempt().and_then(|attempt| attempt.record.get())
+}
+
+/// A value that is empty where there is none.
+fn print_if_known(request: &Request, value: Option<impl Display>) -> Option<ngx_str_t> {
+    value.map_or(Some(ngx_str_t::empty()), |value| request.print(&value))
+}
+
+/// `$websocket_guard_end`: how the tunnel ended.
+struct TunnelEnd;
+
+impl Variable for TunnelEnd {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let end = record(request).and_then(Record::end);
+        Some(end.map_or(ngx_str_t::empty(), |end| constant(end.name())))
+    }
+}
+
+/// `$websocket_guard_close_code`: the code of the first Close.
+struct CloseCode;
+
+impl Variable for CloseCode {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let close = record(request).and_then(Record::first_close);
+        print_if_known(request, close.map(|close| close.printed_code()))
+    }
+}
+
+/// `$websocket_guard_close_reason`: its reason.
+struct CloseReason;
+
+impl Variable for CloseReason {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let close = record(request).and_then(Record::first_close);
+        print_if_known(request, close.map(|close| Escaped(close.reason())))
+    }
+}
+
+/// `$websocket_guard_client_messages` and `$websocket_guard_backend_messages`.
+struct Messages<const FROM_CLIENT: bool>;
+
+impl<const FROM_CLIENT: bool> Variable for Messages<FROM_CLIENT> {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let carried = record(request).and_then(|record| record.carried(sender(FROM_CLIENT)));
+        print_if_known(request, carried.map(|carried| carried.messages))
+    }
+}
+
+/// `$websocket_guard_client_bytes` and `$websocket_guard_backend_bytes`: payload of messages.
+struct Bytes<const FROM_CLIENT: bool>;
+
+impl<const FROM_CLIENT: bool> Variable for Bytes<FROM_CLIENT> {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let carried = record(request).and_then(|record| record.carried(sender(FROM_CLIENT)));
+        print_if_known(request, carried.map(|carried| carried.bytes))
+    }
+}
+
+const fn sender(from_client: bool) -> Role {
+    if from_client {
+        Role::Client
+    } else {
+        Role::Server
     }
 }
 

@@ -20,7 +20,7 @@ use crate::configuration::conf::{Guard, LocationConf};
 use crate::nginx::bytes;
 use crate::request::exchange::Exchange;
 use crate::request::view::{Location, Request};
-use crate::tunnel::{Pump, Tunnel};
+use crate::tunnel::{Pump, Record, Tunnel};
 
 /// What is remembered of one main request. It lives in the request's pool, as do the faults that few
 /// requests have: a pool that overflows costs the request another 4 KiB.
@@ -59,6 +59,8 @@ pub struct Attempt {
     pub tunnel: Cell<Option<Tunnel>>,
     /// Set while the guard moves the tunnel's bytes.
     pub pump: Cell<Option<&'static Pump>>,
+    /// How the tunnel ended; set from its first Close or its end on.
+    pub record: Cell<Option<&'static Record>>,
 }
 
 /// The client's request as it came.
