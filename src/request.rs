@@ -4,4 +4,5 @@ pub mod attempt;
 pub mod exchange;
 pub mod judge;
 pub mod keepalive;
+pub mod record;
 pub mod view;

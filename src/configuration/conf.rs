@@ -37,6 +37,19 @@ impl HttpModule for Guard {
     }
 }
 
+/// The filter module, which has no configuration; its contexts are those of tunnels.
+pub struct GuardFilter;
+
+impl HttpModule for GuardFilter {
+    fn module() -> &'static ngx_module_t {
+        extern "C" {
+            static ngx_http_websocket_guard_filter_module: ngx_module_t;
+        }
+        // SAFETY: as above.
+        unsafe { &*ptr::addr_of!(ngx_http_websocket_guard_filter_module) }
+    }
+}
+
 // SAFETY: `create_main_conf` allocates a `MainConf`.
 unsafe impl HttpModuleMainConf for Guard {
     type MainConf = MainConf;

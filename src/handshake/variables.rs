@@ -21,8 +21,8 @@ use crate::nginx::bytes;
 use crate::nginx::{elements, evaluate, ngx_str, AllocationFailed};
 use crate::report::outcome::with_diagnosis;
 use crate::request::keepalive;
+use crate::request::record::Record;
 use crate::request::view::Request;
-use crate::tunnel::Record;
 use websocket_guard_core::words::Mode;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
