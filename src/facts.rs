@@ -40,7 +40,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
         describe_upstream(request, upstream, exchange)
     });
-    let Checked { asks, upgrade, method, gate } = checked(request, attempt, location);
+    let Checked { asks, upgrade, dropped, method, gate } = checked(request, attempt, location);
     // SAFETY: header lines live as long as the request.
     let redirect = unsafe { r.headers_out.location.as_ref() };
     let status = match attempt {
@@ -68,6 +68,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         uri: bytes(r.unparsed_uri),
         asks,
         upgrade,
+        dropped,
         key: request.has_key(),
         origin: request.values("Origin").next(),
         subprotocols: request.values("Sec-WebSocket-Protocol").next(),
@@ -123,6 +124,7 @@ fn checked(request: &Request, attempt: Option<&Attempt>, location: Location) -> 
     let mut checked = Checked {
         asks: Asks::Nothing,
         upgrade: b"",
+        dropped: None,
         method: bytes(request.raw().method_name),
         gate: Gate::Passed,
     };

@@ -18,8 +18,8 @@ use std::fmt;
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 pub use facts::{
-    Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
-    NamedPlace, Reached, Sent, SwitchFault, Waiting,
+    Alteration, Asks, BackendFacts, Dropped, Early, EarlySigns, Facts, Failure, Gate, Handler,
+    Limit, NamedPlace, Reached, Sent, SwitchFault, Waiting,
 };
 pub use tunnel::{End, EndSigns, TunnelEnd};
 

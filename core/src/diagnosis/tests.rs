@@ -1,8 +1,11 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
+use crate::handshake::upgrade::Protocols;
 use crate::handshake::{ValueFault, Violation};
 use crate::http::version::HttpVersion;
 
@@ -95,6 +98,20 @@ fn switched(fault: SwitchFault<'static>) -> Facts<'static> {
     Facts { mode: Mode::On, status: 502, ..upstream(101, |u| u.switch_fault = Some(fault)) }
 }
 
+/// A request for another protocol, which the guard made a plain one.
+fn dropped(status: u16) -> Facts<'static> {
+    static LISTED: LazyLock<Protocols> = LazyLock::new(Protocols::default);
+    Facts {
+        mode: Mode::On,
+        asks: Asks::Other,
+        method: b"POST",
+        upgrade: b"SPDY/3.1",
+        dropped: Some(Dropped { name: b"SPDY/3.1", listed: &LISTED }),
+        key: false,
+        ..upstream(status, |u| u.upgrade = Sent::Nothing)
+    }
+}
+
 fn plain(status: u16) -> Facts<'static> {
     Facts { asks: Asks::Nothing, upgrade: b"", key: false, ..answered(status) }
 }
@@ -114,7 +131,8 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
             RunFinding::NotWebsocket,
             Facts {
                 asks: Asks::Other,
-                upgrade: b"h2c",
+                upgrade: b"foo/2",
+                dropped: dropped(200).dropped,
                 key: false,
                 ..upstream(200, |u| u.upgrade = Sent::Nothing)
             },
@@ -122,6 +140,21 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 plain(200),
                 answered(200),
                 Facts { asks: Asks::Listed, upgrade: b"foo", ..answered(200) },
+                dropped(400),
+            ],
+        ),
+        (
+            RunFinding::ProtocolDropped,
+            dropped(400),
+            vec![
+                dropped(200),
+                dropped(302),
+                // Nothing could be listed, or nothing was taken away.
+                Facts { upgrade: b"h2c", dropped: None, ..dropped(400) },
+                Facts { mode: Mode::Check, ..dropped(400) },
+                Facts { asks: Asks::Listed, dropped: None, ..dropped(400) },
+                // The backend said nothing.
+                Facts { upstream: None, ..dropped(400) },
             ],
         ),
         (
@@ -583,6 +616,25 @@ fn other_upgrade_protocols() {
     let large = Facts { mode: Mode::On, ..by_nginx(413) };
     assert_eq!(finding(&other(large)), Some(Finding::BodyTooLarge));
     assert!(line(&other(answered(200))).contains("passed on by a proxy_set_header"));
+
+    // One that the guard took away, answered all the same.
+    let taken =
+        Facts { status: 502, ..upstream(101, |u| u.switch_fault = Some(SwitchFault::Unsolicited)) };
+    let Facts { mode, asks, upgrade, dropped, .. } = dropped(400);
+    let taken = Facts { mode, asks, upgrade, dropped, key: false, ..taken };
+    assert_eq!(finding(&taken), Some(Finding::Unsolicited101));
+    assert!(line(&taken).contains(
+        "answered 101, although Upgrade \"SPDY/3.1\" was not passed on; add \"websocket_guard_upgrade \
+         websocket SPDY/3.1;\" to the location ["
+    ));
+    let h2c = Facts { upgrade: b"h2c", dropped: None, ..taken };
+    assert!(line(&h2c).contains("although Upgrade \"h2c\" was not passed on; correct the backend"));
+    // A long list is not repeated.
+    let words: Vec<String> = (0..64).map(|n| format!("{n}{}", "x".repeat(500))).collect();
+    let listed_words = Protocols::new(words.iter().map(|word| word.as_bytes())).unwrap();
+    let name = &[b'y'; 9000][..];
+    let long = Facts { dropped: Some(Dropped { name, listed: &listed_words }), ..taken };
+    assert!(line(&long).contains("yyy...\" to websocket_guard_upgrade ["), "{}", line(&long));
 
     assert_eq!(finding(&listed(answered(101))), None);
     assert_eq!(finding(&listed(answered(500))), None);
@@ -1094,6 +1146,10 @@ impl<'a> Any<'a> {
             Early::HeaderTooLarge,
             Early::UriTooLong,
         ];
+        static LISTED: LazyLock<Protocols> = LazyLock::new(|| {
+            let words: Vec<String> = (0..8).map(|n| format!("{n}{}", "x".repeat(5000))).collect();
+            Protocols::new(words.iter().map(|word| word.as_bytes())).unwrap_or_default()
+        });
         Facts {
             mode: self.one_of(&[Mode::Off, Mode::Check, Mode::Auto, Mode::On]),
             location: self.place(),
@@ -1111,6 +1167,7 @@ impl<'a> Any<'a> {
                 Asks::Other,
             ]),
             upgrade: self.bytes(),
+            dropped: self.flag().then(|| Dropped { name: self.bytes(), listed: &LISTED }),
             key: self.flag(),
             origin: self.maybe(),
             subprotocols: self.maybe(),

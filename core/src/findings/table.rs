@@ -794,7 +794,14 @@ events {
     cause: "the Upgrade header names only protocols that are not in websocket_guard_upgrade, such as h2c, so the request is served as plain HTTP",
     fix: "list it in websocket_guard_upgrade if the backend shall speak it",
     symptom: "usually none: curl --http2 and Java clients offer h2c and go on without it",
-    example: "websocket_guard: Upgrade \"h2c\" does not name websocket, served as plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]";
+    example: "websocket_guard: Upgrade \"foo/2\" does not name websocket, served as plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]";
+
+    ProtocolDropped "protocol-dropped", CONFIGURED;
+    title: "the guard took an Upgrade away that the backend wanted",
+    cause: "the request asks for a protocol that websocket_guard_upgrade does not list, so it was proxied as plain HTTP, and the backend answered with an error. Container and VPN control protocols upgrade, often with POST, to protocols of their own",
+    fix: "add the protocol to websocket_guard_upgrade",
+    symptom: "what worked without the guard fails: docker exec, kubectl exec, tailscale and the like get 400, 404 or 426",
+    example: "websocket_guard: upgrade failed: Upgrade \"SPDY/3.1\" was not passed on, and backend 127.0.0.1:8080 answered 400 to what was left; add \"websocket_guard_upgrade websocket SPDY/3.1;\" to the location [protocol-dropped]";
 
     StrippedUpgrade "stripped-upgrade", CONFIGURED;
     title: "something in front of this nginx removed the Upgrade header",

@@ -464,8 +464,8 @@ mod tests {
         for right in ["$http_upgrade", "$somewhere"] {
             assert!(names(&[upgrade(right)]).is_empty(), "{right}");
         }
-        let protocols = Protocols::new([&b"h2c"[..]]).unwrap();
-        let allowed = Location { protocols: Some(&protocols), ..upgrade("h2c") };
+        let protocols = Protocols::new([&b"tcp"[..]]).unwrap();
+        let allowed = Location { protocols: Some(&protocols), ..upgrade("tcp") };
         assert_eq!(names(&[allowed]), ["upgrade-hardcoded"]);
     }
 
