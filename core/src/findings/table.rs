@@ -192,7 +192,7 @@ location /chat {
 
     ConnectionWrong "connection-wrong", Error;
     title: "the Connection header sent to the backend lacks the token \"upgrade\"",
-    cause: "an empty value, \"close\" or \"keep-alive\", or a map that yields one of them, tells the backend that no upgrade is asked for",
+    cause: "an empty value, \"close\" or \"keep-alive\", or a map that yields one of them, tells the backend that no upgrade is asked for. In a guarded location an own or inherited \"\" or \"close\" is sent with plain requests only",
     fix: "remove the \"proxy_set_header Connection\" and use \"websocket_guard on;\", which sends what each request needs",
     symptom: "as with missing-upgrade; typical of a location copied from a keepalive recipe",
     example: "\
@@ -205,7 +205,8 @@ location /chat {
 
 # after
 location /chat {
-    websocket_guard on;
+    websocket_guard auto;
+    proxy_set_header Connection \"\";
     proxy_pass http://backend;
 }";
 
