@@ -1,20 +1,22 @@
 //! Gathers what nginx knows about a request, for the diagnosis.
 
 use ngx::ffi::{ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t};
+use ngx::http::{HttpModuleServerConf, NgxHttpCoreModule};
 use websocket_guard_core::config::{Answer, Answering, Refusal};
 use websocket_guard_core::diagnosis::{
     tells_tls, Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler,
-    Limit, NamedPlace, Reached, Sent, TLS_IN_FRONT,
+    Limit, NamedPlace, Preface, Reached, Sent, TLS_IN_FRONT,
 };
 use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
-use websocket_guard_core::words::Place;
+use websocket_guard_core::words::{is_polled, Mode, Place};
 
 use crate::attempt::{Attempt, Checked};
 use crate::exchange::Exchange;
 use crate::gate;
 use crate::nginx::speaks_tls;
 use crate::request::{bytes, http_version, Location, Request};
+use crate::sockets;
 
 /// `NGX_HTTP_LIMIT_REQ_REJECTED` (ngx_http_limit_req_module.c)
 const LIMIT_REQ_REJECTED: ngx_uint_t = 3;
@@ -74,6 +76,10 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         mode: location.conf.mode(),
         location: (!is_error_page && (reached || !location.core.name.is_empty()))
             .then(|| place(location)),
+        realtime: is_realtime(location),
+        server: server(request, location),
+        other_server: sockets::other_server(request),
+        preface: preface(request),
         marked_location: request
             .server_conf()
             .and_then(|server| server.guarded_location)
@@ -113,6 +119,39 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         answered_by,
         upstream: upstream.map(|(upstream, _)| upstream),
     })
+}
+
+/// Whether a location proxies and is meant for realtime.
+fn is_realtime(location: Location) -> bool {
+    let Location { conf, core } = location;
+    let meant = (conf.marked && conf.mode() == Mode::On)
+        || (conf.mode() != Mode::Off && is_polled(core.name.as_bytes()));
+    meant && core.handler.is_some()
+}
+
+/// The server that a request came to.
+fn server(request: &Request, location: Location) -> NamedPlace<'static> {
+    let opened = request.server_level().unwrap_or(location.conf).opened;
+    let name = NgxHttpCoreModule::server_conf(request.raw()).map(|server| server.server_name);
+    NamedPlace {
+        name: name.map(bytes).unwrap_or_default(),
+        place: Place { file: bytes(opened.file), line: opened.line },
+    }
+}
+
+/// What a load balancer put in front of the request line. Any client may send that, so it counts only with a
+/// handshake behind it, or where one is expected.
+fn preface(request: &Request) -> Option<Preface> {
+    const KEY: &[u8] = b"sec-websocket-key:";
+
+    if request.raw().err_status != 400 || request.reached_phases() {
+        return None;
+    }
+    let received = request.received()?;
+    let preface = Preface::of(received)?;
+    let expected = request.server_conf().is_some_and(|server| server.guarded_location.is_some());
+    let with_key = || received.windows(KEY.len()).any(|part| part.eq_ignore_ascii_case(KEY));
+    (expected || with_key()).then_some(preface)
 }
 
 /// The header by which a proxy in front says that the client uses TLS.

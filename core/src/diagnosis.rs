@@ -20,7 +20,7 @@ use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 pub use facts::{
     Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
-    NamedPlace, Reached, Sent, SwitchFault, Waiting,
+    NamedPlace, OtherServer, Preface, Reached, Sent, SwitchFault, Waiting,
 };
 pub use redirect::{tells_tls, TLS_IN_FRONT};
 pub use tunnel::{End, EndSigns, TunnelEnd};
@@ -56,7 +56,7 @@ enum Subject<'a> {
 
 impl<'a> Diagnosis<'a> {
     /// No line is longer, in bytes.
-    pub const LINE_MAX: usize = 1200;
+    pub const LINE_MAX: usize = 1600;
 
     /// The finding.
     pub fn finding(&self) -> Finding {

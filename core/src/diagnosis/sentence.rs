@@ -47,10 +47,12 @@ fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
         RunFinding::OriginDenied => client::origin_denied(f, facts),
         RunFinding::UpgradeInjected => location::upgrade_injected(f, facts),
         RunFinding::Http2Upgrade => client::http2_upgrade(f, facts),
+        RunFinding::ProxyProtocol => client::proxy_protocol(f, facts),
         RunFinding::TlsMismatch => f.write_str("a plain HTTP request was sent to a TLS port"),
         RunFinding::ClientCertificate => client::certificate(f, facts),
         RunFinding::HeaderTooLarge => client::header_too_large(f, facts),
 
+        RunFinding::WrongServer => location::wrong_server(f, facts),
         RunFinding::WrongLocation => location::wrong_location(f, facts),
         RunFinding::NotProxied => location::not_proxied(f, facts),
         RunFinding::Redirected => location::redirected(f, facts),

@@ -861,10 +861,17 @@ events {
 
     Http2Upgrade "http2-upgrade", CONFIGURED;
     title: "an HTTP/2 or HTTP/3 request carries an Upgrade header",
-    cause: "HTTP/2 and HTTP/3 forbid the Upgrade header; browsers know that and open a separate HTTP/1.1 connection for a WebSocket",
+    cause: "HTTP/2 and HTTP/3 forbid the Upgrade header, and curl leaves it out there by itself; browsers know that and open a separate HTTP/1.1 connection for a WebSocket",
     fix: "test with HTTP/1.1, such as \"curl --http1.1\"; browsers are not affected",
     symptom: "400 to a test with curl over https, while browsers get through",
     example: "websocket_guard: upgrade failed: an HTTP/2 request has an Upgrade header, which only HTTP/1.1 knows; test with HTTP/1.1, such as \"curl --http1.1\"; browsers are not affected [http2-upgrade]";
+
+    ProxyProtocol "proxy-protocol", CONFIGURED;
+    title: "the PROXY protocol is spoken to a listener that does not expect it",
+    cause: "a load balancer in front puts a header of the PROXY protocol before the request, and nginx reads it as a request line, which it refuses with 400",
+    fix: "add \"proxy_protocol\" to the listen directive of that server, or turn it off in the load balancer",
+    symptom: "wscat prints \"Unexpected server response: 400\" through the load balancer, everything works when connected to nginx directly; a marked location, or a handshake behind the header, brings the line",
+    example: "websocket_guard: upgrade failed: the connection from 10.0.0.9 begins with a header of the PROXY protocol (version 1), which the server \"example.com\" (conf/nginx.conf:9) does not expect; add \"proxy_protocol\" to the listen directive of that server, or turn it off in the load balancer [proxy-protocol]";
 
     TlsMismatch "tls-mismatch", CONFIGURED;
     title: "ws:// was used on a TLS port",
@@ -888,6 +895,13 @@ events {
     example: "websocket_guard: upgrade failed: the request header is larger than large_client_header_buffers; raise large_client_header_buffers in the default server of that address, or send less in cookies and query [header-too-large]";
 
     // Run time: nginx's own answer.
+
+    WrongServer "wrong-server", CONFIGURED;
+    title: "no server_name fits the Host, and the default server took the request",
+    cause: "nginx gives a request whose Host no server_name has to the default server of the socket, and another server there has the location for it",
+    fix: "add that name to its server_name, or correct the URL in the client",
+    symptom: "404, a redirect or an empty answer, often for the name with or without \"www.\"",
+    example: "websocket_guard: upgrade failed: no server_name fits Host \"www.example.com\", so the server (conf/nginx.conf:9) took the request as the default server of its socket, and not server \"example.com\" with its location \"/chat\" (conf/nginx.conf:31); add that name to its server_name, or correct the URL in the client [wrong-server]";
 
     WrongLocation "wrong-location", CONFIGURED;
     title: "the request fell into another location than the marked one",
@@ -940,7 +954,7 @@ events {
 
     BodyTooLarge "body-too-large", CONFIGURED;
     title: "a message of the polling fallback is too large",
-    cause: "client_max_body_size limits the body of a plain request, which is how a client sends when it has no WebSocket; messages in a WebSocket have no such limit",
+    cause: "client_max_body_size limits the body of a plain request, which is how a client sends when it has no WebSocket; messages in a WebSocket have no such limit; told of a POST to a location that proxies and has \"websocket_guard on\", or is marked and named after a library that polls",
     fix: "raise client_max_body_size for the location",
     symptom: "413 on a POST of socket.io, SockJS or SignalR",
     example: "websocket_guard: a plain request to location \"/chat\" (conf/nginx.conf:31) was refused with 413, a WebSocket message would have no such limit; raise client_max_body_size for the location [body-too-large]";
