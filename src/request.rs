@@ -13,7 +13,7 @@ use ngx::ffi::{
     ngx_uint_t, NGX_HTTP_GET,
 };
 use ngx::http::{
-    HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
+    HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
 use websocket_guard_core::handshake;
 use websocket_guard_core::handshake::upgrade::Selection;
@@ -159,6 +159,21 @@ impl Request {
         self.bit(bits::websocket_guard_header_sent)
     }
 
+    /// The bytes of the connection that the request was read from, as far as nginx still has them; `None` if it is
+    /// not the first request of the connection.
+    pub fn received(&self) -> Option<&'static [u8]> {
+        if self.connection().requests > 1 {
+            return None;
+        }
+        // SAFETY: a buffer of the connection, which lives as long as the request; what lies between the
+        // two was read into it.
+        unsafe {
+            let buffer = self.raw().header_in.as_ref().filter(|buffer| !buffer.start.is_null())?;
+            let length = usize::try_from(buffer.last.offset_from(buffer.start)).ok()?;
+            Some(slice::from_raw_parts(buffer.start, length))
+        }
+    }
+
     pub fn closes_lingering(&self) -> bool {
         self.bit(bits::websocket_guard_lingering_close)
     }
@@ -193,6 +208,16 @@ impl Request {
     /// This module's configuration of the server.
     pub fn server_conf(&self) -> Option<&'static ServerConf> {
         Guard::server_conf(self.raw())
+    }
+
+    /// This module's configuration of the server's own level.
+    pub fn server_level(&self) -> Option<&'static LocationConf> {
+        let server = NgxHttpCoreModule::server_conf(self.raw())?;
+        // SAFETY: a server has a context, with a configuration of each HTTP module.
+        unsafe {
+            let conf = *server.ctx.as_ref()?.loc_conf.add(Guard::module().ctx_index);
+            conf.cast::<LocationConf>().as_ref()
+        }
     }
 
     /// This module's configuration of `http {}`.

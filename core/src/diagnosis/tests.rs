@@ -2,6 +2,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
+use crate::config::{Answer, Answering};
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
@@ -165,6 +166,8 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 // 414 and 494 may come before the Upgrade header is read.
                 Facts { key: true, early: Some(Early::HeaderTooLarge), ..plain(400) },
                 Facts { key: true, early: Some(Early::UriTooLong), ..plain(414) },
+                // HTTP/2 has none.
+                Facts { key: true, http_version: HttpVersion::Http2, ..plain(400) },
             ],
         ),
         (
@@ -209,6 +212,33 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
             RunFinding::UpgradeInjected,
             Facts { mode: Mode::On, gate: Gate::Injected { upgrade: b"h2c" }, ..by_nginx(500) },
             vec![Facts { mode: Mode::On, ..by_nginx(500) }],
+        ),
+        (
+            RunFinding::ProxyProtocol,
+            Facts {
+                preface: Some(Preface::Proxy1),
+                server: NamedPlace { name: b"example.com", place: Place { line: 9, ..CHAT.place } },
+                location: None,
+                upstream: None,
+                ..plain(400)
+            },
+            vec![plain(400), by_nginx(400)],
+        ),
+        (
+            RunFinding::WrongServer,
+            Facts {
+                host: b"www.example.com",
+                server: NamedPlace { name: b"", place: Place { line: 9, ..CHAT.place } },
+                other_server: Some(OtherServer { server: b"example.com", location: CHAT }),
+                ..by_nginx(404)
+            },
+            vec![
+                by_nginx(404),
+                Facts {
+                    other_server: Some(OtherServer { server: b"example.com", location: CHAT }),
+                    ..answered(404)
+                },
+            ],
         ),
         (
             RunFinding::Http2Upgrade,
@@ -297,8 +327,13 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BodyTooLarge,
-            Facts { mode: Mode::On, upstream: None, ..plain(413) },
-            vec![plain(413), Facts { mode: Mode::On, ..plain(400) }],
+            Facts { realtime: true, method: b"POST", upstream: None, ..plain(413) },
+            vec![
+                plain(413),
+                Facts { mode: Mode::On, method: b"POST", ..plain(413) },
+                Facts { realtime: true, method: b"PUT", ..plain(413) },
+                Facts { realtime: true, method: b"POST", ..plain(400) },
+            ],
         ),
         (
             RunFinding::ClientGone,
@@ -613,7 +648,7 @@ fn other_upgrade_protocols() {
     let refused = Facts { mode: Mode::On, http_version: HttpVersion::Http2, ..by_nginx(400) };
     assert_eq!(finding(&other(refused)), Some(Finding::Http2Upgrade));
     assert_eq!(finding(&other(early(400, Early::PlainOnTls))), None);
-    let large = Facts { mode: Mode::On, ..by_nginx(413) };
+    let large = Facts { realtime: true, method: b"POST", ..by_nginx(413) };
     assert_eq!(finding(&other(large)), Some(Finding::BodyTooLarge));
     assert!(line(&other(answered(200))).contains("passed on by a proxy_set_header"));
 
@@ -1138,6 +1173,22 @@ impl<'a> Any<'a> {
         }
     }
 
+    fn answer(&mut self) -> Answer<'a> {
+        let directives = [
+            Answering::Return,
+            Answering::Rewrite,
+            Answering::Deny,
+            Answering::AuthBasic,
+            Answering::AuthRequest,
+        ];
+        Answer {
+            directive: self.one_of(&directives),
+            conditional: self.flag(),
+            place: Place { file: self.bytes(), line: 7 },
+            others: self.number().into(),
+        }
+    }
+
     fn facts(&mut self) -> Facts<'a> {
         let early = [
             Early::PlainOnTls,
@@ -1153,11 +1204,19 @@ impl<'a> Any<'a> {
         Facts {
             mode: self.one_of(&[Mode::Off, Mode::Check, Mode::Auto, Mode::On]),
             location: self.place(),
+            realtime: self.flag(),
+            server: self.place().unwrap_or(CHAT),
+            other_server: self
+                .place()
+                .map(|location| OtherServer { server: self.bytes(), location }),
+            preface: (self.number() % 16 == 1).then_some(Preface::Proxy1),
             marked_location: self.maybe(),
             handler: self.handler(),
             http_version: self.version(),
             method: self.bytes(),
             uri: self.bytes(),
+            host: self.bytes(),
+            tls_in_front: self.flag().then(|| (self.bytes(), self.bytes())),
             asks: self.one_of(&[
                 Asks::WebSocket,
                 Asks::Nothing,
@@ -1186,6 +1245,7 @@ impl<'a> Any<'a> {
             ]),
             auth_status: (self.number() % 4 == 1).then(|| self.status()),
             subrequest_101: (self.number() % 8 == 1).then(|| self.bytes()),
+            answered_by: self.flag().then(|| self.answer()),
             upstream: self.flag().then(|| self.upstream()),
         }
     }
@@ -1226,6 +1286,9 @@ proptest! {
                 prop_assert!(matches!(
                     finding,
                     Finding::StrippedUpgrade
+                        | Finding::Http2Upgrade
+                        | Finding::HeaderTooLarge
+                        | Finding::ProxyProtocol
                         | Finding::NotProxied
                         | Finding::BodyTooLarge
                         | Finding::Unsolicited101

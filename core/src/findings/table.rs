@@ -869,10 +869,17 @@ events {
 
     Http2Upgrade "http2-upgrade", CONFIGURED;
     title: "an HTTP/2 or HTTP/3 request carries an Upgrade header",
-    cause: "HTTP/2 and HTTP/3 forbid the Upgrade header; browsers know that and open a separate HTTP/1.1 connection for a WebSocket",
+    cause: "HTTP/2 and HTTP/3 forbid the Upgrade header, and curl leaves it out there by itself; browsers know that and open a separate HTTP/1.1 connection for a WebSocket",
     fix: "test with HTTP/1.1, such as \"curl --http1.1\"; browsers are not affected",
     symptom: "400 to a test with curl over https, while browsers get through",
     example: "websocket_guard: upgrade failed: an HTTP/2 request has an Upgrade header, which only HTTP/1.1 knows; test with HTTP/1.1, such as \"curl --http1.1\"; browsers are not affected [http2-upgrade]";
+
+    ProxyProtocol "proxy-protocol", CONFIGURED;
+    title: "the PROXY protocol is spoken to a listener that does not expect it",
+    cause: "a load balancer in front puts a header of the PROXY protocol before the request, and nginx reads it as a request line, which it refuses with 400",
+    fix: "add \"proxy_protocol\" to the listen directive of that server, or turn it off in the load balancer",
+    symptom: "wscat prints \"Unexpected server response: 400\" through the load balancer, everything works when connected to nginx directly; a marked location, or a handshake behind the header, brings the line",
+    example: "websocket_guard: upgrade failed: the connection from 10.0.0.9 begins with a header of the PROXY protocol (version 1), which the server \"example.com\" (conf/nginx.conf:9) does not expect; add \"proxy_protocol\" to the listen directive of that server, or turn it off in the load balancer [proxy-protocol]";
 
     TlsMismatch "tls-mismatch", CONFIGURED;
     title: "ws:// was used on a TLS port",
@@ -897,6 +904,13 @@ events {
 
     // Run time: nginx's own answer.
 
+    WrongServer "wrong-server", CONFIGURED;
+    title: "no server_name fits the Host, and the default server took the request",
+    cause: "nginx gives a request whose Host no server_name has to the default server of the socket, and another server there has the location for it",
+    fix: "add that name to its server_name, or correct the URL in the client",
+    symptom: "404, a redirect or an empty answer, often for the name with or without \"www.\"",
+    example: "websocket_guard: upgrade failed: no server_name fits Host \"www.example.com\", so the server (conf/nginx.conf:9) took the request as the default server of its socket, and not server \"example.com\" with its location \"/chat\" (conf/nginx.conf:31); add that name to its server_name, or correct the URL in the client [wrong-server]";
+
     WrongLocation "wrong-location", CONFIGURED;
     title: "the request fell into another location than the marked one",
     cause: "the URI does not match the location that websocket_guard marks, and the one that it matches does not forward an upgrade",
@@ -906,14 +920,14 @@ events {
 
     NotProxied "not-proxied", CONFIGURED;
     title: "nginx answered the request itself",
-    cause: "the location serves files, falls back to index.html or returns a text, and sends nothing to a backend",
+    cause: "the location serves files, falls back to index.html or returns a text, or a return in an if of the location or the server takes the request, and nothing is sent to a backend; a return is named with its line",
     fix: "add a proxy_pass to the location, or correct the URL in the client",
     symptom: "wscat prints \"Unexpected server response: 200\" (the index.html of a single-page application) or 404",
     example: "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31) serves files and answered 404, no backend was asked; add a proxy_pass to the location, or correct the URL in the client [not-proxied]";
 
     Redirected "redirected", CONFIGURED;
     title: "nginx answered with a redirect",
-    cause: "WebSocket clients do not follow redirects, be it one from http to https or one to a sign-in page",
+    cause: "WebSocket clients do not follow redirects, be it one from http to https or one to a sign-in page (auth_request with an error_page); behind a proxy that ends TLS $scheme is http for clients that use https",
     fix: "use wss:// or the final URL in the client",
     symptom: "wscat prints \"Unexpected server response: 301\" (or 302, 307, 308)",
     example: "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31) answered 301 to \"https://example.com/chat\", and WebSocket clients do not follow redirects; use wss:// or the final URL in the client [redirected]";
@@ -927,7 +941,7 @@ events {
 
     AccessDenied "access-denied", CONFIGURED;
     title: "nginx refused access",
-    cause: "auth_basic, auth_request, allow/deny or a return refused the request; a script cannot add an Authorization header to a WebSocket",
+    cause: "auth_basic, auth_request, allow/deny or a return refused the request, and is named with its line; a script cannot add an Authorization header to a WebSocket",
     fix: "see auth_basic, auth_request, allow and deny for the location; a page can authenticate by cookie or query argument",
     symptom: "wscat prints \"Unexpected server response: 401\" or 403, or the connection is closed without an answer (444)",
     example: "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31) refused access with 401; see auth_basic, auth_request, allow and deny for the location; a page can authenticate by cookie or query argument [access-denied]";
@@ -948,7 +962,7 @@ events {
 
     BodyTooLarge "body-too-large", CONFIGURED;
     title: "a message of the polling fallback is too large",
-    cause: "client_max_body_size limits the body of a plain request, which is how a client sends when it has no WebSocket; messages in a WebSocket have no such limit",
+    cause: "client_max_body_size limits the body of a plain request, which is how a client sends when it has no WebSocket; messages in a WebSocket have no such limit; told of a POST to a location that proxies and has \"websocket_guard on\", or is marked and named after a library that polls",
     fix: "raise client_max_body_size for the location",
     symptom: "413 on a POST of socket.io, SockJS or SignalR",
     example: "websocket_guard: a plain request to location \"/chat\" (conf/nginx.conf:31) was refused with 413, a WebSocket message would have no such limit; raise client_max_body_size for the location [body-too-large]";

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
-use crate::diagnosis::facts::{Dropped, Early, Facts, Gate, Sent};
+use crate::diagnosis::facts::{Dropped, Early, Facts, Gate, Preface, Sent};
 use crate::handshake::origin::Denied;
 use crate::handshake::{ValueFault, Violation};
 use crate::text::escape::Escaped;
@@ -118,7 +118,25 @@ pub fn origin_denied(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 
 pub fn http2_upgrade(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let version = facts.http_version;
+    if facts.upgrade.is_empty() {
+        return write!(
+            f,
+            "an {version} request has Sec-WebSocket-Key and no Upgrade header, which only HTTP/1.1 \
+             knows: a client such as curl leaves it out there"
+        );
+    }
     write!(f, "an {version} request has an Upgrade header, which only HTTP/1.1 knows")
+}
+
+pub fn proxy_protocol(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let version = if facts.preface == Some(Preface::Proxy2) { 2 } else { 1 };
+    write!(
+        f,
+        "the connection from {} begins with a header of the PROXY protocol (version {version}), which {} does \
+         not expect",
+        Escaped(facts.peer),
+        facts.server.as_server()
+    )
 }
 
 pub fn certificate(f: &mut Formatter, facts: &Facts) -> fmt::Result {
