@@ -116,7 +116,7 @@ echo-backend: ## build build/bin/echo-backend, which demo and interop talk to
 lint: ## check format (rustfmt), who imports whom (.ci/imports) and code (clippy)
 	cargo fmt --all --check
 	.ci/imports --self-test
-	.ci/imports core/src
+	.ci/imports core/src src
 	nginx-src/prepare $(FLAVOUR)
 	$(call cargo,$(FLAVOUR)) clippy --workspace --all-targets --locked -- -D warnings
 

@@ -1,5 +1,6 @@
 //! The load-time audit: describes the merged configuration to the rules, and logs what they say.
 
+mod answers;
 mod describe;
 mod files;
 
@@ -7,6 +8,7 @@ use ngx::ffi::{ngx_conf_t, NGX_LOG_INFO};
 use websocket_guard_core::audit::{audit, summaries};
 
 use crate::configuration::conf::{MainConf, MergedLevel};
+use crate::configuration::sockets;
 use crate::configuration::words::nginx_level;
 use crate::nginx::delivery::{self, Delivery};
 
@@ -19,10 +21,16 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
         return;
     }
     let Some(tree) = files::read(cf) else { return };
+    // SAFETY: guaranteed by the caller.
+    let nodes = unsafe { describe::nodes(levels, main.created, &tree) };
+    // SAFETY: as above.
+    main.answers = unsafe { answers::collect(cf, levels, &nodes) };
+    // SAFETY: as above.
+    main.sockets = unsafe { sockets::collect(cf, levels, &nodes) };
     let with_summaries = delivery::is_visible(cf, NGX_LOG_INFO);
     // SAFETY: postconfiguration calls, with all levels.
     let reports = unsafe {
-        describe::describe(cf, main, levels, &tree, |site| {
+        describe::describe(cf, main, levels, &tree, nodes, |site| {
             let mut delivery = Delivery::new(cf);
             for report in audit(site, |level| delivery::is_visible(cf, nginx_level(level))) {
                 delivery.write(nginx_level(report.level), report.line());

@@ -4,4 +4,5 @@ pub mod conf;
 pub mod directives;
 pub mod foreign;
 pub mod recipe;
+pub mod sockets;
 pub mod words;

@@ -4,4 +4,6 @@ pub mod attempt;
 pub mod exchange;
 pub mod judge;
 pub mod keepalive;
+pub mod other_server;
+pub mod record;
 pub mod view;

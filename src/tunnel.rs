@@ -1,47 +1,33 @@
 //! A request that a 101 has turned into a tunnel: its timeouts, its pump, and how it ended.
 
-use core::mem::{size_of, zeroed};
 use core::ptr::{self, NonNull};
 
-use ngx::ffi::{
-    ngx_connection_t, ngx_current_msec, ngx_cycle_t, ngx_exiting, ngx_http_request_t,
-    ngx_http_upstream_t, ngx_int_t, ngx_msec_t, ngx_terminate,
-};
-use websocket_guard_core::diagnosis::{diagnose_end, End, EndSigns, TunnelEnd};
+use ngx::ffi::{ngx_current_msec, ngx_cycle_t, ngx_http_request_t, ngx_int_t, ngx_terminate};
+use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::frame::Role;
 
+use self::end::{conclude, How};
+use self::pump::Pump;
 use crate::configuration::conf::LocationConf;
 use crate::nginx::AllocationFailed;
-use crate::report::facts;
-use crate::report::journal;
-use crate::request::attempt::Attempt;
-use crate::request::exchange::Exchange;
-use crate::request::view::{Location, Request};
+use crate::request::attempt::{Attempt, Switched};
+use crate::request::record::Record;
+use crate::request::view::Request;
 
 mod buffer;
 mod closing;
+mod end;
 mod frames;
 mod own;
 mod pump;
-mod record;
 mod side;
 mod trim;
 
-pub use pump::Pump;
-pub use record::Record;
-
-/// What is remembered of a tunnel.
-#[derive(Clone, Copy)]
-pub struct Tunnel {
-    /// `ngx_current_msec` at the 101.
-    started: ngx_msec_t,
-    /// The proxy module's own function for the end.
-    finalize: Option<unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t)>,
-}
-
 /// Called with the headers of a 101 before they are sent: the tunnel goes on with its own
 /// timeouts, and its end will be seen.
-pub fn begin(request: Request, conf: &LocationConf) {
+///
+/// `observer` is told of the end of the tunnel, and of what happens in it.
+pub fn begin(request: Request, conf: &LocationConf, observer: fn(&Request, End)) {
     let (Some(upstream), Some(attempt)) = (request.upstream(), request.attempt()) else { return };
     // SAFETY: the request is live; the configuration outlives it, and its tunnel part is only read.
     unsafe {
@@ -52,7 +38,7 @@ pub fn begin(request: Request, conf: &LocationConf) {
             }
         }
         let finalize = (*upstream).finalize_request.replace(finalize);
-        attempt.tunnel.set(Some(Tunnel { started: ngx_current_msec, finalize }));
+        attempt.switched.set(Some(Switched { at: ngx_current_msec, finalize, observer }));
     }
 }
 
@@ -64,9 +50,9 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
         return Ok(());
     };
     let pumps = conf.pumps() || request.connection().buffered() != 0;
-    let begins = attempt.is_tunnel() && attempt.pump.get().is_none();
+    let begins = attempt.is_tunnel() && Pump::of(&request).is_none();
     if pumps && begins && is_switched(&request) {
-        attempt.pump.set(pump::start(request, conf.pumps())?);
+        pump::start(request, conf.pumps())?;
     }
     Ok(())
 }
@@ -79,10 +65,9 @@ pub fn stop(cycle: &ngx_cycle_t) {
         return;
     }
     for request in pump::requests(cycle) {
-        if let Some(attempt) = request.attempt() {
-            if let Some(end) = conclude(&request, attempt, How::Known(End::FastStop)) {
-                part(request, attempt, end);
-            }
+        let frames = Pump::of(&request).map(Pump::frames);
+        if let Some(end) = conclude(&request, How::Known(End::FastStop), frames) {
+            part(request, end);
         }
     }
 }
@@ -96,19 +81,19 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     // SAFETY: guaranteed by the caller.
     let Some(request) = (unsafe { Request::new(r) }) else { return };
     let Some(attempt) = request.find_attempt() else { return };
-    let Some(tunnel) = attempt.tunnel.get() else { return };
+    let Some(switched) = attempt.switched.get() else { return };
     if attempt.is_tunnel() && is_switched(&request) {
         let is_first = attempt.record.get().and_then(Record::end).is_none();
-        let end = conclude(&request, attempt, How::Found(rc));
+        let end = conclude(&request, How::Found(rc), Pump::of(&request).map(Pump::frames));
         if let (Some(end), true) = (end, is_first) {
-            part(request, attempt, end);
+            part(request, end);
         }
-        note_carried(attempt);
+        note_carried(&request, attempt);
     } else {
         attempt.note_replaced();
     }
-    attempt.pump.set(None);
-    if let Some(finalize) = tunnel.finalize {
+    Pump::forget(&request);
+    if let Some(finalize) = switched.finalize {
         // SAFETY: guaranteed by the caller.
         unsafe { finalize(r, rc) };
     }
@@ -121,127 +106,18 @@ fn is_switched(request: &Request) -> bool {
     request.upstream().is_some_and(|upstream| unsafe { upstream.as_ref() }.header_sent() != 0)
 }
 
-/// What is known of an end.
-#[derive(Clone, Copy)]
-pub enum How {
-    /// The argument of `u->finalize_request`.
-    Found(ngx_int_t),
-    /// The guard makes it.
-    Known(End),
-}
-
-/// Notes and reports how a tunnel ended, the first time that it is called. Returns that end; `None` if memory
-/// runs out.
-fn conclude(request: &Request, attempt: &Attempt, how: How) -> Option<End> {
-    let record = Record::of(request, attempt)?;
-    if let Some(end) = record.end() {
-        return Some(end);
-    }
-    let end = match how {
-        How::Found(rc) => infer(request, attempt, rc)?,
-        How::Known(end) => end,
-    };
-    record.note_end(end);
-    report(request, end);
-    Some(end)
-}
-
 /// Tells the sides of a tunnel that it is over, where that is about to happen to them.
-fn part(request: Request, attempt: &Attempt, end: End) {
+fn part(request: Request, end: End) {
     let closes = request.location().is_some_and(|conf| conf.closes());
-    let pump = attempt.pump.get().filter(|_| closes);
+    let pump = Pump::of(&request).filter(|_| closes);
     if let (Some(pump), Some(tunnel)) = (pump, pump::Tunnel::of(request)) {
         pump.part(&tunnel, end);
     }
 }
 
 /// Notes what a tunnel carried.
-fn note_carried(attempt: &Attempt) {
-    if let (Some(pump), Some(record)) = (attempt.pump.get(), attempt.record.get()) {
+fn note_carried(request: &Request, attempt: &Attempt) {
+    if let (Some(pump), Some(record)) = (Pump::of(request), attempt.record.get()) {
         record.note_carried(pump.carried(Role::Client), pump.carried(Role::Server));
-    }
-}
-
-/// What ended a tunnel that nginx is about to finalize.
-fn infer(request: &Request, attempt: &Attempt, rc: ngx_int_t) -> Option<End> {
-    // SAFETY: the upstream and its connection belong to the live request.
-    let backend = unsafe { request.upstream()?.as_ref().peer.connection.as_ref()? };
-    let client = request.connection();
-    // SAFETY: open connections have both events.
-    let (client_events, backend_events) =
-        unsafe { ((&*client.read, &*client.write), (&*backend.read, &*backend.write)) };
-    let pump = attempt.pump.get();
-    let first_close = attempt.record.get().and_then(Record::first_close);
-    Some(End::infer(EndSigns {
-        rc,
-        client_eof: client_events.0.eof() != 0,
-        client_error: client_events.0.error() != 0 || client_events.1.error() != 0,
-        backend_eof: backend_events.0.eof() != 0,
-        backend_error: backend_events.0.error() != 0 || backend_events.1.error() != 0,
-        backend_write_timedout: backend_events.1.timedout() != 0,
-        // SAFETY: nginx changes it between two events only.
-        shutdown: client.close() != 0 && unsafe { ngx_exiting } != 0,
-        first_close: first_close.and_then(|close| close.sender),
-        client_tracked: pump.is_some_and(|pump| pump.has_tracked(Role::Client)),
-        backend_tracked: pump.is_some_and(|pump| pump.has_tracked(Role::Server)),
-        client_first: pump.is_some_and(Pump::client_first),
-    }))
-}
-
-/// Writes the line about an end, or about what happened in a tunnel that goes on.
-fn report(request: &Request, end: End) {
-    let (Some(upstream), Some(location), Some(attempt)) =
-        (request.upstream(), Location::of(request), request.attempt())
-    else {
-        return;
-    };
-    let Some(tunnel) = attempt.tunnel.get() else { return };
-    // SAFETY: the upstream, its connection and its configuration belong to the live request.
-    unsafe {
-        let upstream: &ngx_http_upstream_t = upstream.as_ref();
-        let (Some(backend), Some(conf)) =
-            (upstream.peer.connection.as_ref(), upstream.conf.as_ref())
-        else {
-            return;
-        };
-        let client = request.connection();
-        let limit = match end {
-            End::Idle => conf.read_timeout,
-            End::BackendStalled => conf.send_timeout,
-            End::ClientStalled => location.core.send_timeout,
-            _ => 0,
-        };
-        let age = ngx_current_msec.wrapping_sub(tunnel.started) as u64;
-        let end = TunnelEnd {
-            end,
-            age_ms: age,
-            limit_ms: limit as u64,
-            client_silent_ms: silence(client).unwrap_or(age).min(age),
-            backend_silent_ms: silence(backend).unwrap_or(age).min(age),
-            peer: attempt.exchange(request).map(Exchange::peer).unwrap_or_default(),
-            handler: facts::handler(upstream),
-            mode: location.conf.mode(),
-        };
-        if let Some(diagnosis) = diagnose_end(&end) {
-            journal::write(request, location, &diagnosis);
-        }
-    }
-}
-
-/// How long ago the last byte came over a connection, in milliseconds; the kernel knows it
-/// (tcp(7)). `None` for sockets that are not TCP.
-fn silence(connection: &ngx_connection_t) -> Option<u64> {
-    // SAFETY: the structure is plain data and as large as the kernel is told.
-    unsafe {
-        let mut info: libc::tcp_info = zeroed();
-        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-        let rc = libc::getsockopt(
-            connection.fd,
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&mut info as *mut libc::tcp_info).cast(),
-            &mut length,
-        );
-        (rc == 0).then_some(u64::from(info.tcpi_last_data_recv))
     }
 }

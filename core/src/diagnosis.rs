@@ -8,6 +8,7 @@ mod decision;
 mod facts;
 pub mod flood;
 mod obstacle;
+mod redirect;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -18,9 +19,10 @@ use std::fmt;
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 pub use facts::{
-    Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
-    NamedPlace, Reached, Sent, SwitchFault, Waiting,
+    Alteration, Asks, BackendFacts, Dropped, Early, EarlySigns, Facts, Failure, Gate, Handler,
+    Limit, NamedPlace, OtherServer, Preface, Reached, Sent, SwitchFault, Waiting,
 };
+pub use redirect::{tells_tls, TLS_IN_FRONT};
 pub use tunnel::{End, EndSigns, FrameError, TunnelEnd};
 
 /// The diagnosis of a request, if there is anything to say about it.
@@ -54,7 +56,7 @@ enum Subject<'a> {
 
 impl<'a> Diagnosis<'a> {
     /// No line is longer, in bytes.
-    pub const LINE_MAX: usize = 1200;
+    pub const LINE_MAX: usize = 1600;
 
     /// The finding.
     pub fn finding(&self) -> Finding {

@@ -40,6 +40,7 @@ pub unsafe fn describe<T>(
     main: &MainConf,
     levels: &[MergedLevel],
     tree: &Tree,
+    nodes: Vec<Option<Node>>,
     look: impl FnOnce(&Site) -> T,
 ) -> T {
     let arenas = Arenas::default();
@@ -49,7 +50,7 @@ pub unsafe fn describe<T>(
         let mut describer = Describer {
             main,
             variables: Variables::new(tree),
-            nodes: nodes(levels, main.created, tree),
+            nodes,
             arenas: &arenas,
             upstreams: &upstreams,
             lists: HashMap::new(),
@@ -71,7 +72,11 @@ pub unsafe fn describe<T>(
 ///
 /// # Safety
 /// The levels must be live.
-unsafe fn nodes<'a>(levels: &[MergedLevel], created: u32, tree: &'a Tree) -> Vec<Option<Node<'a>>> {
+pub unsafe fn nodes<'a>(
+    levels: &[MergedLevel],
+    created: u32,
+    tree: &'a Tree,
+) -> Vec<Option<Node<'a>>> {
     let mut nodes = vec![None; created as usize + 1];
     // SAFETY: the levels are live.
     let mut confs: Vec<&LocationConf> =

@@ -2,25 +2,29 @@
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
+use std::collections::HashMap;
 
 use ngx::ffi::{
-    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_srv_conf_t, ngx_http_header_handler_pt,
-    ngx_http_upstream_init_pt, ngx_module_t, ngx_msec_t, ngx_str_t,
+    ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t,
+    ngx_http_header_handler_pt, ngx_http_upstream_init_pt, ngx_module_t, ngx_msec_t, ngx_str_t,
 };
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
+use websocket_guard_core::config::Answers;
+use websocket_guard_core::diagnosis::NamedPlace;
 use websocket_guard_core::findings::{Finding, FindingSet};
 use websocket_guard_core::handshake::origin::OriginPolicy;
 use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::Strictness;
-use websocket_guard_core::words::Mode;
+use websocket_guard_core::words::{Mode, Place};
 
 use crate::configuration::foreign::proxies::Proxies;
 use crate::configuration::recipe::cache::ConditionList;
 use crate::configuration::recipe::headers::HeaderList;
 use crate::configuration::recipe::settings::Recipe;
-use crate::configuration::words::{LogLevel, TunnelLoop};
+use crate::configuration::words::{Forwarded, LogLevel, TunnelLoop};
+use crate::nginx::bytes;
 use crate::nginx::delivery::Delivered;
 
 /// The module, as the `ngx` crate's configuration traits know it.
@@ -34,6 +38,19 @@ impl HttpModule for Guard {
         // SAFETY: the static of lib.rs; nginx sets its indexes before it calls any of the library's
         // functions and only reads them afterwards.
         unsafe { &*ptr::addr_of!(ngx_http_websocket_guard_module) }
+    }
+}
+
+/// The filter module, which has no configuration; its contexts are those of tunnels.
+pub struct GuardFilter;
+
+impl HttpModule for GuardFilter {
+    fn module() -> &'static ngx_module_t {
+        extern "C" {
+            static ngx_http_websocket_guard_filter_module: ngx_module_t;
+        }
+        // SAFETY: as above.
+        unsafe { &*ptr::addr_of!(ngx_http_websocket_guard_filter_module) }
     }
 }
 
@@ -66,6 +83,8 @@ pub struct MainConf {
     pub ssl: Option<usize>,
     /// The index of `$http_upgrade`, if the configuration uses it.
     pub http_upgrade: Option<usize>,
+    /// The index of `$proxy_host`, where there is a proxy module.
+    pub proxy_host: Option<usize>,
     /// The header list of a location for which there is none, up to `http {}`.
     pub no_headers: HeaderList,
     /// The same for the conditions of the cache.
@@ -78,8 +97,19 @@ pub struct MainConf {
     pub levels: Vec<MergedLevel>,
     /// Whether there is anything to audit.
     pub audited: bool,
+    /// What answers without a backend, by the number of the level; empty where nothing is audited.
+    pub answers: HashMap<u32, LevelAnswers>,
+    /// The sockets that several servers share.
+    pub sockets: Vec<Socket>,
     /// What the audit found, until it is in the configured error log.
     pub reports: Delivered,
+}
+
+/// What answers without a backend in a level.
+pub struct LevelAnswers {
+    /// The number of its server's own level.
+    pub server: u32,
+    pub answers: Answers<'static>,
 }
 
 /// A level that was merged.
@@ -104,12 +134,15 @@ impl Default for MainConf {
             process_upgrade: None,
             ssl: None,
             http_upgrade: None,
+            proxy_host: None,
             no_headers: HeaderList::new(ptr::null_mut()),
             no_conditions: ConditionList::new(ptr::null_mut()),
             created: 0,
             guards: false,
             levels: Vec::new(),
             audited: false,
+            answers: HashMap::new(),
+            sockets: Vec::new(),
             reports: Delivered::default(),
         }
     }
@@ -145,7 +178,7 @@ pub struct LocationConf {
     /// `websocket_guard_upgrade`
     pub protocols: Option<NonNull<Protocols>>,
     /// `websocket_guard_forwarded`
-    pub forwarded: Option<bool>,
+    pub forwarded: Option<Forwarded>,
     /// `websocket_guard_handshake`
     pub strictness: Option<Strictness>,
     /// `websocket_guard_origin`
@@ -240,8 +273,11 @@ impl LocationConf {
         self.ignore.is_some_and(|ignored| ignored.contains(finding))
     }
 
-    pub fn forwarded(&self) -> bool {
-        self.forwarded.unwrap_or(false)
+    pub fn forwarded(&self) -> Forwarded {
+        self.forwarded.unwrap_or(match self.mode() {
+            Mode::On => Forwarded::Host,
+            Mode::Auto | Mode::Check | Mode::Off => Forwarded::Off,
+        })
     }
 }
 
@@ -278,4 +314,31 @@ impl Level {
             _ => Level::Location,
         }
     }
+}
+
+/// The configuration of one location.
+#[derive(Clone, Copy)]
+pub struct Location {
+    pub conf: &'static LocationConf,
+    pub core: &'static ngx_http_core_loc_conf_t,
+}
+
+impl Location {
+    /// Its name, and where it was opened.
+    pub fn place(self) -> NamedPlace<'static> {
+        let opened = self.conf.location_opened;
+        NamedPlace {
+            name: bytes(self.core.name),
+            place: Place { file: bytes(opened.file), line: opened.line },
+        }
+    }
+}
+
+/// The servers of one socket, if it has several.
+pub struct Socket {
+    /// 0 for one of a Unix socket.
+    pub port: u16,
+    pub default: *const ngx_http_core_srv_conf_t,
+    /// The locations that forward an upgrade, in the other servers.
+    pub locations: Vec<(&'static ngx_http_core_srv_conf_t, Location)>,
 }

@@ -60,3 +60,19 @@ impl TunnelLoop {
     pub const WORDS: [(&'static str, TunnelLoop); 2] =
         [("pump", TunnelLoop::Pump), ("native", TunnelLoop::Native)];
 }
+
+/// What the backend is told of the client and of what it asked for, where the location says nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    Off,
+    /// The Host, to a backend whose name in `proxy_pass` is none that it can know.
+    Host,
+    /// The Host to any backend, the client's address and its scheme.
+    On,
+}
+
+impl Forwarded {
+    /// The words of the directive.
+    pub const WORDS: [(&'static str, Forwarded); 3] =
+        [("off", Forwarded::Off), ("host", Forwarded::Host), ("on", Forwarded::On)];
+}

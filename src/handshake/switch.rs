@@ -10,7 +10,7 @@ use websocket_guard_core::http::field::{self, Fields};
 
 use crate::configuration::conf::LocationConf;
 use crate::nginx::fields;
-use crate::report::outcome;
+use crate::report::{end, outcome};
 use crate::request::exchange::Exchange;
 use crate::request::view::Request;
 use crate::tunnel;
@@ -46,7 +46,7 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
         return Err(refuse(request));
     }
     if upstream.upgrade() != 0 {
-        tunnel::begin(request, conf);
+        tunnel::begin(request, conf, end::report);
         if fault.is_some() {
             // The tunnel may live long; the reason why the client closes it is told now.
             outcome::report(&request);

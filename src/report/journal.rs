@@ -16,7 +16,6 @@ use crate::configuration::conf::LocationConf;
 use crate::configuration::words::{nginx_level, LogLevel};
 use crate::nginx::text::Filler;
 use crate::nginx::{write_line, OneThread, Timer};
-use crate::report::facts;
 use crate::request::view::{Location, Request};
 
 /// How long a window is, in milliseconds.
@@ -104,7 +103,7 @@ pub fn flush() {
                 );
                 return print(log, level, line);
             }
-            let place = facts::place(location);
+            let place = location.place();
             let line = format_args!(
                 "websocket_guard: {events} more in the last {seconds}s: {place} [{}]",
                 finding.slug()

@@ -1,6 +1,7 @@
 //! What became of a request that asks for an upgrade: its diagnosis, for the log and for the variables.
 
 use websocket_guard_core::diagnosis::{diagnose, Diagnosis, Facts};
+use websocket_guard_core::http::version::HttpVersion;
 
 use crate::report::{facts, journal};
 use crate::request::view::{Location, Request};
@@ -11,7 +12,9 @@ pub fn report(request: &Request) {
     if attempt.is_some_and(|attempt| attempt.reported.replace(true)) {
         return;
     }
-    if attempt.is_some_and(|it| it.is_sound_tunnel() || it.is_served_by_other()) {
+    // nginx makes a tunnel of an HTTP/2 request too, in which nothing moves.
+    let is_http1 = request.http_version() == HttpVersion::Http11;
+    if attempt.is_some_and(|it| it.is_sound_tunnel() && is_http1 || it.is_served_by_other()) {
         return;
     }
     let Some(facts) = facts::gather(request, attempt) else { return };

@@ -10,17 +10,17 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use ngx::ffi::{
-    ngx_http_upstream_t, ngx_pool_cleanup_add, ngx_str_t, NGX_HTTP_CLIENT_CLOSED_REQUEST,
-    NGX_HTTP_SWITCHING_PROTOCOLS,
+    ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, ngx_msec_t, ngx_pool_cleanup_add,
+    ngx_str_t, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 use ngx::http::HttpModule;
-use websocket_guard_core::diagnosis::{Asks, Gate, SwitchFault};
+use websocket_guard_core::diagnosis::{Asks, Dropped, End, Gate, SwitchFault};
 
 use crate::configuration::conf::{Guard, LocationConf};
 use crate::nginx::bytes;
 use crate::request::exchange::Exchange;
+use crate::request::record::Record;
 use crate::request::view::{Location, Request};
-use crate::tunnel::{Pump, Record, Tunnel};
 
 /// What is remembered of one main request. It lives in the request's pool, as do the faults that few
 /// requests have: a pool that overflows costs the request another 4 KiB.
@@ -47,8 +47,8 @@ pub struct Attempt {
     served_by_other: Cell<bool>,
     /// Whether a later filter put something else in the place of a backend's 101.
     replaced: Cell<bool>,
-    /// The status of auth_request's subrequest; 0 without one.
-    pub auth_status: Cell<u16>,
+    /// The status of auth_request's subrequest, and the location that asks for it; 0 without one.
+    auth: Cell<(u16, Option<Location>)>,
     /// The URI of a subrequest that was answered with 101.
     pub subrequest_101: Cell<Option<&'static [u8]>>,
     /// Whether the gate has refused it for its Sec-WebSocket-Version.
@@ -56,11 +56,20 @@ pub struct Attempt {
     /// Whether the request's diagnosis was written.
     pub reported: Cell<bool>,
     /// Set once a backend's 101 is on its way to the client.
-    pub tunnel: Cell<Option<Tunnel>>,
-    /// Set while the guard moves the tunnel's bytes.
-    pub pump: Cell<Option<&'static Pump>>,
+    pub switched: Cell<Option<Switched>>,
     /// How the tunnel ended; set from its first Close or its end on.
     pub record: Cell<Option<&'static Record>>,
+}
+
+/// A backend's 101 that is on its way to the client.
+#[derive(Clone, Copy)]
+pub struct Switched {
+    /// `ngx_current_msec` at the 101.
+    pub at: ngx_msec_t,
+    /// The proxy module's own function for the end.
+    pub finalize: Option<unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t)>,
+    /// Who is told of the end of the tunnel, or of what happens in it.
+    pub observer: fn(&Request, End),
 }
 
 /// The client's request as it came.
@@ -69,6 +78,8 @@ pub struct Checked {
     pub asks: Asks,
     /// The first Upgrade line.
     pub upgrade: &'static [u8],
+    /// What it could have been upgraded to, had it been listed.
+    pub dropped: Option<Dropped<'static>>,
     pub method: &'static [u8],
     pub gate: Gate<'static>,
 }
@@ -91,6 +102,23 @@ impl Attempt {
         if !for_error_page || self.intended.get().is_none() {
             self.intended.set(location);
         }
+    }
+
+    /// Notes the status of auth_request's subrequest.
+    pub fn note_auth(&self, status: u16) {
+        self.auth.set((status, self.current.get()));
+    }
+
+    /// The status of auth_request's subrequest.
+    pub fn auth_status(&self) -> Option<u16> {
+        Some(self.auth.get().0).filter(|status| *status != 0)
+    }
+
+    /// The same if it refused the request, and the location that asks for it. An `error_page` may
+    /// have brought the request to another one.
+    pub fn denied(&self) -> Option<(u16, Option<Location>)> {
+        let (status, location) = self.auth.get();
+        (status != 0 && !(200..300).contains(&status)).then_some((status, location))
     }
 
     /// Notes what the backend gets of an Upgrade header, in this location.
@@ -196,7 +224,7 @@ impl Attempt {
 
     /// Whether a backend's 101 has been sent on, and as far as is known has reached the client.
     pub fn is_tunnel(&self) -> bool {
-        self.tunnel.get().is_some() && !self.replaced.get()
+        self.switched.get().is_some() && !self.replaced.get()
     }
 
     /// Whether another module has opened a WebSocket of its own.

@@ -1,10 +1,12 @@
 //! What there is to say against a request that asks for an upgrade (RFC 6455 section 4.2.1). The gate
 //! acts on it in a guarded location; elsewhere a diagnosis tells it.
 
-use websocket_guard_core::diagnosis::{Asks, Gate};
+use websocket_guard_core::diagnosis::{Asks, Dropped, Gate};
 use websocket_guard_core::handshake::origin::Own;
+use websocket_guard_core::handshake::upgrade::{first_that_can_be_listed, WEBSOCKET};
 use websocket_guard_core::handshake::{self, Action, Violation};
 use websocket_guard_core::http::field::{Fields, Values};
+use websocket_guard_core::http::token::same;
 use websocket_guard_core::words::Mode;
 
 use crate::configuration::conf::LocationConf;
@@ -28,9 +30,14 @@ pub fn check<F: Fields<'static>>(
         // A handshake is one even where no location would forward it.
         _ => Asks::Other,
     };
+    let name = (asks == Asks::Other).then(|| first_that_can_be_listed(upgrade.clone())).flatten();
+    let dropped = conf.protocols().zip(name).map(|(listed, name)| Dropped { name, listed });
     Checked {
         asks,
         upgrade: upgrade.clone().next().unwrap_or_default(),
+        dropped: dropped.filter(|dropped| {
+            handshake.violation(same(dropped.name, WEBSOCKET.as_bytes())).is_none()
+        }),
         method: bytes(request.raw().method_name),
         gate: examine(request, conf, handshake, asks),
     }

@@ -6,12 +6,12 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi::{
-    ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
-    ngx_http_request_t, ngx_http_upstream_t, ngx_list_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t,
-    NGX_HTTP_GET,
+    ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t,
+    ngx_http_get_flushed_variable, ngx_http_get_variable, ngx_http_request_t, ngx_http_upstream_t,
+    ngx_list_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
 };
 use ngx::http::{
-    HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
+    HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
 use websocket_guard_core::handshake;
 use websocket_guard_core::handshake::upgrade::Selection;
@@ -19,19 +19,13 @@ use websocket_guard_core::http::field::{self, FieldLine, Fields};
 use websocket_guard_core::http::token::Lines;
 use websocket_guard_core::http::version::HttpVersion;
 
+pub use crate::configuration::conf::Location;
 use crate::configuration::conf::{Guard, LocationConf, MainConf, ServerConf};
 use crate::nginx::text;
 use crate::nginx::{
     bits, bytes, configured, fields, has_line, hash, http_version, place_in, HeaderLines, Line,
 };
 use crate::nginx::{ngx_str, speaks_tls};
-
-/// The configuration of one location.
-#[derive(Clone, Copy)]
-pub struct Location {
-    pub conf: &'static LocationConf,
-    pub core: &'static ngx_http_core_loc_conf_t,
-}
 
 impl Location {
     pub fn of(request: &Request) -> Option<Self> {
@@ -141,6 +135,21 @@ impl Request {
         self.bit(bits::websocket_guard_header_sent)
     }
 
+    /// The bytes of the connection that the request was read from, as far as nginx still has them; `None` if it is
+    /// not the first request of the connection.
+    pub fn received(&self) -> Option<&'static [u8]> {
+        if self.connection().requests > 1 {
+            return None;
+        }
+        // SAFETY: a buffer of the connection, which lives as long as the request; what lies between the
+        // two was read into it.
+        unsafe {
+            let buffer = self.raw().header_in.as_ref().filter(|buffer| !buffer.start.is_null())?;
+            let length = usize::try_from(buffer.last.offset_from(buffer.start)).ok()?;
+            Some(slice::from_raw_parts(buffer.start, length))
+        }
+    }
+
     pub fn closes_lingering(&self) -> bool {
         self.bit(bits::websocket_guard_lingering_close)
     }
@@ -175,6 +184,16 @@ impl Request {
     /// This module's configuration of the server.
     pub fn server_conf(&self) -> Option<&'static ServerConf> {
         Guard::server_conf(self.raw())
+    }
+
+    /// This module's configuration of the server's own level.
+    pub fn server_level(&self) -> Option<&'static LocationConf> {
+        let server = NgxHttpCoreModule::server_conf(self.raw())?;
+        // SAFETY: a server has a context, with a configuration of each HTTP module.
+        unsafe {
+            let conf = *server.ctx.as_ref()?.loc_conf.add(Guard::module().ctx_index);
+            conf.cast::<LocationConf>().as_ref()
+        }
     }
 
     /// This module's configuration of `http {}`.
@@ -297,12 +316,31 @@ impl Request {
         if speaks_tls(self.connection()) {
             return b"https";
         }
-        // realip replaces the address of a connection that it trusts.
-        let trusted = self
-            .attempt()
-            .is_some_and(|attempt| attempt.peer.get() != self.connection().addr_text.as_bytes());
-        let forwarded = self.values("X-Forwarded-Proto").next().filter(|_| trusted);
-        forwarded.unwrap_or(b"http")
+        self.forwarded_proto().map_or(b"http", bytes)
+    }
+
+    /// The X-Forwarded-Proto of a proxy that realip trusts.
+    pub fn forwarded_proto(&self) -> Option<ngx_str_t> {
+        // SAFETY: the header lines live as long as the request.
+        let mut lines = self.lines("X-Forwarded-Proto").map(|line| unsafe { line.as_ref() }.value);
+        lines.next().filter(|value| !value.is_empty() && self.is_from_trusted_proxy())
+    }
+
+    /// Whether realip trusts the other end of the connection: then it has replaced its address.
+    pub fn is_from_trusted_proxy(&self) -> bool {
+        let address = self.connection().addr_text.as_bytes();
+        self.variable(c"realip_remote_addr").is_some_and(|peer| peer != address)
+    }
+
+    /// The Host that the proxy module sends by itself, in a request that it passes on.
+    pub fn proxy_host(&self) -> Option<ngx_str_t> {
+        let index = self.main_conf()?.proxy_host?;
+        // SAFETY: the request is live, and the index is one of its configuration.
+        unsafe {
+            let value = ngx_http_get_flushed_variable(self.as_ptr(), index).as_ref()?;
+            let found = value.valid() != 0 && value.not_found() == 0 && value.len() > 0;
+            found.then(|| ngx_str_t { len: value.len() as usize, data: value.data })
+        }
     }
 
     /// The value of one of nginx's variables, if it has one.

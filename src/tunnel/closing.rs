@@ -5,7 +5,7 @@ use websocket_guard_core::diagnosis::{End, FrameError};
 use websocket_guard_core::frame::control::{self, ControlFrame};
 use websocket_guard_core::frame::{CloseCode, Control, Mask, Role};
 
-use super::record::FirstClose;
+use crate::request::record::FirstClose;
 
 /// How long a side may take to answer a Close, in milliseconds.
 pub const PATIENCE: ngx::ffi::ngx_msec_t = 1000;

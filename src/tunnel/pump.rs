@@ -20,6 +20,7 @@ use ngx::ffi::{
     ngx_http_request_t, ngx_http_upstream_handler_pt, ngx_http_upstream_t, ngx_int_t, ngx_pfree,
     ngx_pool_cleanup_add, u_char, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT,
 };
+use ngx::http::HttpModule;
 use websocket_guard_core::diagnosis::{End, FrameError};
 use websocket_guard_core::frame::{Reserved, Role, Tail};
 use websocket_guard_core::http::field;
@@ -28,12 +29,14 @@ use websocket_guard_core::http::version::HttpVersion;
 
 use super::buffer::{self, Backlog};
 use super::closing::{close_frame, fresh_key, Closing, Codes, Farewell, PATIENCE};
+use super::end::{conclude, observe, Frames, How};
 use super::frames::Lane;
 use super::own::Own;
-use super::record::{Carried, Record};
 use super::side::{Broken, Side};
-use super::{trim, How};
+use super::trim;
+use crate::configuration::conf::GuardFilter;
 use crate::nginx::{fields, AllocationFailed};
+use crate::request::record::{Carried, Record};
 use crate::request::view::Request;
 
 /// How many times a tunnel reads before others have their turn.
@@ -95,14 +98,12 @@ enum Next {
 /// Takes a tunnel over from nginx, which has just set its own handlers and will call its loop once
 /// (`ngx_http_upstream_upgrade`). That call finds nothing to move and no room to read into.
 ///
-/// Returns `None` for a tunnel that is better left to nginx.
-///
-/// With `looks` its frames are looked at, if it has any.
-pub fn start(request: Request, looks: bool) -> Result<Option<&'static Pump>, AllocationFailed> {
-    let Some(tunnel) = Tunnel::of(request) else { return Ok(None) };
+/// A tunnel that is better left to nginx is. With `looks` its frames are looked at, if it has any.
+pub fn start(request: Request, looks: bool) -> Result<(), AllocationFailed> {
+    let Some(tunnel) = Tunnel::of(request) else { return Ok(()) };
     let over = tunnel.client.is_done() || tunnel.backend.is_done();
     if over || request.http_version() != HttpVersion::Http11 {
-        return Ok(None);
+        return Ok(());
     }
     let r = request.as_ptr();
     let u = tunnel.upstream.as_ptr();
@@ -158,8 +159,9 @@ pub fn start(request: Request, looks: bool) -> Result<Option<&'static Pump>, All
                 side.post_read();
             }
         }
-        Ok(Some(pump))
+        pump.keep(&request);
     }
+    Ok(())
 }
 
 /// Moves the pump into the pool of the backend's connection, which drops it at the end of the
@@ -229,6 +231,31 @@ fn empty(buffer: &mut ngx_buf_t) {
     buffer.pos = nothing;
     buffer.last = nothing;
     buffer.end = nothing;
+}
+
+/// The pump of a tunnel is the filter module's context of its request, from its beginning until nginx
+/// finalizes the request; nothing clears the contexts in between.
+impl Pump {
+    #[inline]
+    pub fn of(request: &Request) -> Option<&'static Pump> {
+        // SAFETY: the array has a place for each HTTP module; this one's holds null or a pump.
+        unsafe { (*Self::place(request)).cast::<Pump>().as_ref() }
+    }
+
+    fn keep(&'static self, request: &Request) {
+        // SAFETY: as above; the pump lives as long as the backend's connection.
+        unsafe { *Self::place(request) = ptr::from_ref(self).cast_mut().cast() };
+    }
+
+    /// Its connections are about to go.
+    pub fn forget(request: &Request) {
+        // SAFETY: as above.
+        unsafe { *Self::place(request) = ptr::null_mut() };
+    }
+
+    fn place(request: &Request) -> *mut *mut c_void {
+        request.raw().ctx.wrapping_add(GuardFilter::module().ctx_index)
+    }
 }
 
 impl Pump {
@@ -334,7 +361,7 @@ impl Pump {
         let sender = direction.sender();
         let request = &tunnel.request;
         let passed = lane.look(bytes, tunnel.client.log(), |close| {
-            if let Some(record) = request.attempt().and_then(|it| Record::of(request, it)) {
+            if let Some(record) = Record::of(request) {
                 record.note_close(request, sender, close);
             }
         })?;
@@ -349,7 +376,7 @@ impl Pump {
         let is_first = !self.lane(direction.opposite()).tracker().is_lost();
         lane.give_up();
         if is_first {
-            super::report(request, End::FrameError(error));
+            observe(request, End::FrameError(error));
         }
         Ok((passed.start, bytes.len(), None))
     }
@@ -412,14 +439,15 @@ impl Pump {
         unsafe { &*self.closing.as_ptr() }.is_some()
     }
 
-    /// Where both sides have closed: whether the client did first. Bytes wait for the side that closed later.
-    pub fn client_first(&self) -> bool {
-        self.to_client.is_empty()
-    }
-
-    /// Whether all frames from that side were looked at.
-    pub fn has_tracked(&self, sender: Role) -> bool {
-        !self.lane(Direction::from(sender)).tracker().is_lost()
+    /// What the frames tell of an end.
+    pub fn frames(&self) -> Frames {
+        let has_tracked = |sender: Role| !self.lane(Direction::from(sender)).tracker().is_lost();
+        Frames {
+            client_tracked: has_tracked(Role::Client),
+            backend_tracked: has_tracked(Role::Server),
+            // Bytes wait for the side that closed later.
+            client_first: self.to_client.is_empty(),
+        }
     }
 
     /// What came from one side, if it speaks WebSocket.
@@ -442,8 +470,7 @@ impl Pump {
     }
 
     fn conclude(&self, tunnel: &Tunnel, how: How) -> Option<End> {
-        let attempt = tunnel.request.attempt()?;
-        super::conclude(&tunnel.request, attempt, how)
+        conclude(&tunnel.request, how, Some(self.frames()))
     }
 
     /// What the two sides are still to be told.
@@ -738,7 +765,7 @@ impl Tunnel {
 
     /// What the access log will tell.
     fn record(&self) -> Option<&'static Record> {
-        Record::of(&self.request, self.request.attempt()?)
+        Record::of(&self.request)
     }
 
     /// For `$upstream_bytes_received`.
@@ -784,8 +811,7 @@ enum Event {
 unsafe fn run(r: *mut ngx_http_request_t, direction: Direction, event: Event) {
     // SAFETY: guaranteed by the caller.
     let Some(request) = (unsafe { Request::new(r) }) else { return };
-    let pump = request.attempt().and_then(|attempt| attempt.pump.get());
-    if let (Some(pump), Some(tunnel)) = (pump, Tunnel::of(request)) {
+    if let (Some(pump), Some(tunnel)) = (Pump::of(&request), Tunnel::of(request)) {
         if pump.is_closing() {
             return pump.accompany(&tunnel);
         }

@@ -11,11 +11,13 @@ mod tunnel;
 
 use std::fmt::{self, Formatter};
 
+use crate::config::{Answer, Answering};
 use crate::findings::RunFinding;
 use crate::handshake::origin::Denied;
 
 use super::facts::{Facts, Gate};
 use super::obstacle::{obstacle, Obstacle};
+use super::redirect::{self, Redirect};
 
 pub(super) use tunnel::tunnel_end;
 
@@ -27,12 +29,25 @@ pub(super) fn request(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> 
         f.write_str("upgrade failed: ")?;
     }
     cause(f, finding, facts)?;
-    write!(f, "; {}", fix(finding, facts))
+    f.write_str("; ")?;
+    remedy(f, finding, facts)
+}
+
+/// What to do, with values of the request where they belong into it.
+fn remedy(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
+    let dropped = facts.dropped.filter(|_| facts.mode.is_guarded());
+    match (finding, dropped) {
+        (RunFinding::ProtocolDropped | RunFinding::Unsolicited101, Some(dropped)) => {
+            client::list_protocol(f, dropped)
+        }
+        _ => f.write_str(fix(finding, facts)),
+    }
 }
 
 fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
     match finding {
         RunFinding::NotWebsocket => client::not_websocket(f, facts),
+        RunFinding::ProtocolDropped => client::protocol_dropped(f, facts),
         RunFinding::StrippedUpgrade => client::stripped_upgrade(f, facts),
         RunFinding::HandshakeMethod => client::handshake_method(f, facts),
         RunFinding::HandshakeHttpVersion => {
@@ -45,10 +60,12 @@ fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
         RunFinding::OriginDenied => client::origin_denied(f, facts),
         RunFinding::UpgradeInjected => location::upgrade_injected(f, facts),
         RunFinding::Http2Upgrade => client::http2_upgrade(f, facts),
+        RunFinding::ProxyProtocol => client::proxy_protocol(f, facts),
         RunFinding::TlsMismatch => f.write_str("a plain HTTP request was sent to a TLS port"),
         RunFinding::ClientCertificate => client::certificate(f, facts),
         RunFinding::HeaderTooLarge => client::header_too_large(f, facts),
 
+        RunFinding::WrongServer => location::wrong_server(f, facts),
         RunFinding::WrongLocation => location::wrong_location(f, facts),
         RunFinding::NotProxied => location::not_proxied(f, facts),
         RunFinding::Redirected => location::redirected(f, facts),
@@ -95,6 +112,11 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
     if finding == RunFinding::NotProxied && facts.gave_up_reading() {
         return "see what nginx says about it with \"error_log ... info\"";
     }
+    if let (RunFinding::NotProxied | RunFinding::AccessDenied, Some(answer)) =
+        (finding, facts.answered_by)
+    {
+        return fix_of_answer(answer);
+    }
     match (finding, facts.gate) {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Missing, .. }) => {
             return "add \"none\" to websocket_guard_origin if clients that are no browsers may \
@@ -117,6 +139,14 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             return "have the backend leave that header out, or add \
                     \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
         }
+        (RunFinding::NotWebsocket, _) if client::passes_upgrade_on(facts) => {
+            return "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists";
+        }
+        // Such as h2c, which cannot be listed.
+        (RunFinding::NotWebsocket, _) if facts.dropped.is_none() => {
+            return "nothing is to be done, clients that offer it go on without it";
+        }
+        (RunFinding::Redirected, _) => return fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::UpgradeNotForwarded, _) => {}
         _ => return usual,
     }
@@ -132,5 +162,43 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             "remove its own \"proxy_set_header Connection\""
         }
         _ => usual,
+    }
+}
+
+fn fix_of_redirect(facts: &Facts) -> Option<&'static str> {
+    match redirect::cause(facts) {
+        Redirect::SignIn => Some(
+            "sign in first, with a page of the same site: the cookie of its session goes with the \
+             handshake",
+        ),
+        Redirect::HttpsAlready { .. } => {
+            Some("let that rule look at this header in place of $scheme")
+        }
+        Redirect::ToHttps => Some(
+            "use wss:// in the client; if TLS ends in front of this nginx, have the proxy there send \
+             X-Forwarded-Proto and let the rule look at $http_x_forwarded_proto in place of $scheme",
+        ),
+        Redirect::Elsewhere => None,
+    }
+}
+
+/// What to do about a directive that answers without a backend.
+fn fix_of_answer(answer: Answer) -> &'static str {
+    match answer.directive {
+        Answering::Return | Answering::Rewrite if answer.conditional => {
+            "correct the condition of that \"if\", or let upgrades pass it"
+        }
+        Answering::Return | Answering::Rewrite => {
+            "put a proxy_pass in its place, or correct the URL in the client"
+        }
+        Answering::Deny => "put an \"allow\" for the client's address before it",
+        Answering::AuthBasic => {
+            "send the credentials with the handshake, or use \"auth_basic off;\" there and check a \
+             cookie or a query argument"
+        }
+        Answering::AuthRequest => {
+            "send with the handshake what that subrequest asks for: a page's cookies go with it, a \
+             header of its own cannot"
+        }
     }
 }

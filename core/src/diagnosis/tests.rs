@@ -1,9 +1,13 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
+use crate::config::{Answer, Answering};
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 use crate::frame::{self, Role};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
+use crate::handshake::upgrade::Protocols;
 use crate::handshake::{ValueFault, Violation};
 use crate::http::version::HttpVersion;
 
@@ -96,6 +100,20 @@ fn switched(fault: SwitchFault<'static>) -> Facts<'static> {
     Facts { mode: Mode::On, status: 502, ..upstream(101, |u| u.switch_fault = Some(fault)) }
 }
 
+/// A request for another protocol, which the guard made a plain one.
+fn dropped(status: u16) -> Facts<'static> {
+    static LISTED: LazyLock<Protocols> = LazyLock::new(Protocols::default);
+    Facts {
+        mode: Mode::On,
+        asks: Asks::Other,
+        method: b"POST",
+        upgrade: b"SPDY/3.1",
+        dropped: Some(Dropped { name: b"SPDY/3.1", listed: &LISTED }),
+        key: false,
+        ..upstream(status, |u| u.upgrade = Sent::Nothing)
+    }
+}
+
 fn plain(status: u16) -> Facts<'static> {
     Facts { asks: Asks::Nothing, upgrade: b"", key: false, ..answered(status) }
 }
@@ -115,7 +133,8 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
             RunFinding::NotWebsocket,
             Facts {
                 asks: Asks::Other,
-                upgrade: b"h2c",
+                upgrade: b"foo/2",
+                dropped: dropped(200).dropped,
                 key: false,
                 ..upstream(200, |u| u.upgrade = Sent::Nothing)
             },
@@ -123,6 +142,21 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 plain(200),
                 answered(200),
                 Facts { asks: Asks::Listed, upgrade: b"foo", ..answered(200) },
+                dropped(400),
+            ],
+        ),
+        (
+            RunFinding::ProtocolDropped,
+            dropped(400),
+            vec![
+                dropped(200),
+                dropped(302),
+                // Nothing could be listed, or nothing was taken away.
+                Facts { upgrade: b"h2c", dropped: None, ..dropped(400) },
+                Facts { mode: Mode::Check, ..dropped(400) },
+                Facts { asks: Asks::Listed, dropped: None, ..dropped(400) },
+                // The backend said nothing.
+                Facts { upstream: None, ..dropped(400) },
             ],
         ),
         (
@@ -133,6 +167,8 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 // 414 and 494 may come before the Upgrade header is read.
                 Facts { key: true, early: Some(Early::HeaderTooLarge), ..plain(400) },
                 Facts { key: true, early: Some(Early::UriTooLong), ..plain(414) },
+                // HTTP/2 has none.
+                Facts { key: true, http_version: HttpVersion::Http2, ..plain(400) },
             ],
         ),
         (
@@ -177,6 +213,33 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
             RunFinding::UpgradeInjected,
             Facts { mode: Mode::On, gate: Gate::Injected { upgrade: b"h2c" }, ..by_nginx(500) },
             vec![Facts { mode: Mode::On, ..by_nginx(500) }],
+        ),
+        (
+            RunFinding::ProxyProtocol,
+            Facts {
+                preface: Some(Preface::Proxy1),
+                server: NamedPlace { name: b"example.com", place: Place { line: 9, ..CHAT.place } },
+                location: None,
+                upstream: None,
+                ..plain(400)
+            },
+            vec![plain(400), by_nginx(400)],
+        ),
+        (
+            RunFinding::WrongServer,
+            Facts {
+                host: b"www.example.com",
+                server: NamedPlace { name: b"", place: Place { line: 9, ..CHAT.place } },
+                other_server: Some(OtherServer { server: b"example.com", location: CHAT }),
+                ..by_nginx(404)
+            },
+            vec![
+                by_nginx(404),
+                Facts {
+                    other_server: Some(OtherServer { server: b"example.com", location: CHAT }),
+                    ..answered(404)
+                },
+            ],
         ),
         (
             RunFinding::Http2Upgrade,
@@ -265,8 +328,13 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BodyTooLarge,
-            Facts { mode: Mode::On, upstream: None, ..plain(413) },
-            vec![plain(413), Facts { mode: Mode::On, ..plain(400) }],
+            Facts { realtime: true, method: b"POST", upstream: None, ..plain(413) },
+            vec![
+                plain(413),
+                Facts { mode: Mode::On, method: b"POST", ..plain(413) },
+                Facts { realtime: true, method: b"PUT", ..plain(413) },
+                Facts { realtime: true, method: b"POST", ..plain(400) },
+            ],
         ),
         (
             RunFinding::ClientGone,
@@ -581,9 +649,28 @@ fn other_upgrade_protocols() {
     let refused = Facts { mode: Mode::On, http_version: HttpVersion::Http2, ..by_nginx(400) };
     assert_eq!(finding(&other(refused)), Some(Finding::Http2Upgrade));
     assert_eq!(finding(&other(early(400, Early::PlainOnTls))), None);
-    let large = Facts { mode: Mode::On, ..by_nginx(413) };
+    let large = Facts { realtime: true, method: b"POST", ..by_nginx(413) };
     assert_eq!(finding(&other(large)), Some(Finding::BodyTooLarge));
     assert!(line(&other(answered(200))).contains("passed on by a proxy_set_header"));
+
+    // One that the guard took away, answered all the same.
+    let taken =
+        Facts { status: 502, ..upstream(101, |u| u.switch_fault = Some(SwitchFault::Unsolicited)) };
+    let Facts { mode, asks, upgrade, dropped, .. } = dropped(400);
+    let taken = Facts { mode, asks, upgrade, dropped, key: false, ..taken };
+    assert_eq!(finding(&taken), Some(Finding::Unsolicited101));
+    assert!(line(&taken).contains(
+        "answered 101, although Upgrade \"SPDY/3.1\" was not passed on; add \"websocket_guard_upgrade \
+         websocket SPDY/3.1;\" to the location ["
+    ));
+    let h2c = Facts { upgrade: b"h2c", dropped: None, ..taken };
+    assert!(line(&h2c).contains("although Upgrade \"h2c\" was not passed on; correct the backend"));
+    // A long list is not repeated.
+    let words: Vec<String> = (0..64).map(|n| format!("{n}{}", "x".repeat(500))).collect();
+    let listed_words = Protocols::new(words.iter().map(|word| word.as_bytes())).unwrap();
+    let name = &[b'y'; 9000][..];
+    let long = Facts { dropped: Some(Dropped { name, listed: &listed_words }), ..taken };
+    assert!(line(&long).contains("yyy...\" to websocket_guard_upgrade ["), "{}", line(&long));
 
     assert_eq!(finding(&listed(answered(101))), None);
     assert_eq!(finding(&listed(answered(500))), None);
@@ -1140,6 +1227,22 @@ impl<'a> Any<'a> {
         }
     }
 
+    fn answer(&mut self) -> Answer<'a> {
+        let directives = [
+            Answering::Return,
+            Answering::Rewrite,
+            Answering::Deny,
+            Answering::AuthBasic,
+            Answering::AuthRequest,
+        ];
+        Answer {
+            directive: self.one_of(&directives),
+            conditional: self.flag(),
+            place: Place { file: self.bytes(), line: 7 },
+            others: self.number().into(),
+        }
+    }
+
     fn facts(&mut self) -> Facts<'a> {
         let early = [
             Early::PlainOnTls,
@@ -1148,14 +1251,26 @@ impl<'a> Any<'a> {
             Early::HeaderTooLarge,
             Early::UriTooLong,
         ];
+        static LISTED: LazyLock<Protocols> = LazyLock::new(|| {
+            let words: Vec<String> = (0..8).map(|n| format!("{n}{}", "x".repeat(5000))).collect();
+            Protocols::new(words.iter().map(|word| word.as_bytes())).unwrap_or_default()
+        });
         Facts {
             mode: self.one_of(&[Mode::Off, Mode::Check, Mode::Auto, Mode::On]),
             location: self.place(),
+            realtime: self.flag(),
+            server: self.place().unwrap_or(CHAT),
+            other_server: self
+                .place()
+                .map(|location| OtherServer { server: self.bytes(), location }),
+            preface: (self.number() % 16 == 1).then_some(Preface::Proxy1),
             marked_location: self.maybe(),
             handler: self.handler(),
             http_version: self.version(),
             method: self.bytes(),
             uri: self.bytes(),
+            host: self.bytes(),
+            tls_in_front: self.flag().then(|| (self.bytes(), self.bytes())),
             asks: self.one_of(&[
                 Asks::WebSocket,
                 Asks::Nothing,
@@ -1165,6 +1280,7 @@ impl<'a> Any<'a> {
                 Asks::Other,
             ]),
             upgrade: self.bytes(),
+            dropped: self.flag().then(|| Dropped { name: self.bytes(), listed: &LISTED }),
             key: self.flag(),
             origin: self.maybe(),
             subprotocols: self.maybe(),
@@ -1183,6 +1299,7 @@ impl<'a> Any<'a> {
             ]),
             auth_status: (self.number() % 4 == 1).then(|| self.status()),
             subrequest_101: (self.number() % 8 == 1).then(|| self.bytes()),
+            answered_by: self.flag().then(|| self.answer()),
             upstream: self.flag().then(|| self.upstream()),
         }
     }
@@ -1223,6 +1340,9 @@ proptest! {
                 prop_assert!(matches!(
                     finding,
                     Finding::StrippedUpgrade
+                        | Finding::Http2Upgrade
+                        | Finding::HeaderTooLarge
+                        | Finding::ProxyProtocol
                         | Finding::NotProxied
                         | Finding::BodyTooLarge
                         | Finding::Unsolicited101

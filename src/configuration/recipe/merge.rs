@@ -190,9 +190,10 @@ unsafe fn fill_in(
             // SAFETY: as above.
             let list = unsafe { plain.headers.unwrap_or(NonNull::from(&main.no_headers)).as_ref() };
             if upgrades && own.headers.is_some() {
-                let (list, upgrade) = list.guarded_own(cf, conf.forwarded(), *checked_upgrade)?;
-                fill.array(module.headers_source, list.as_ptr());
-                own_upgrade = upgrade;
+                let headers = list.guarded_own(cf, conf.forwarded(), *checked_upgrade)?;
+                fill.array(module.headers_source, headers.list.as_ptr());
+                own_upgrade = headers.upgrade;
+                conf.recipe.connection = headers.connection;
             } else if upgrades {
                 fill.array(
                     module.headers_source,

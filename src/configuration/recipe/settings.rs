@@ -31,7 +31,8 @@ pub struct Recipe {
     pub tunnel_timeouts: [TunnelTimeouts; MODULES],
     /// The configuration that the location's tunnels go on with, where it differs.
     pub tunnel_conf: Option<NonNull<TunnelConf>>,
-    /// The value of Connection that the location inherited, for requests that are no upgrades.
+    /// The value of Connection for requests that are no upgrades: what the location inherited, or its own `""` or
+    /// `close`.
     pub connection: Option<NonNull<ngx_http_complex_value_t>>,
     /// The location's own value of Upgrade, if it is sent only as far as it is allowed; for each proxy module.
     pub upgrade: [Option<OwnUpgrade>; MODULES],

@@ -7,7 +7,6 @@ use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::frame::control::Close;
 use websocket_guard_core::frame::{CloseCode, Role};
 
-use crate::request::attempt::Attempt;
 use crate::request::view::Request;
 
 /// How a tunnel ended and what it carried. It lives in the request's pool, from the first Close or the
@@ -41,13 +40,12 @@ pub struct Carried {
 
 impl Record {
     /// The record of a tunnel, which is begun when it is asked for; `None` if memory runs out.
-    pub fn of(request: &Request, attempt: &Attempt) -> Option<&'static Self> {
-        if let Some(record) = attempt.record.get() {
-            return Some(record);
+    pub fn of(request: &Request) -> Option<&'static Self> {
+        let place = &request.attempt()?.record;
+        if place.get().is_none() {
+            place.set(request.place(Self::default()));
         }
-        let record = request.place(Self::default())?;
-        attempt.record.set(Some(record));
-        Some(record)
+        place.get()
     }
 
     /// Notes a Close that one side sent, if it is the first.
