@@ -8,7 +8,7 @@ use ngx::ffi::{
 };
 #[cfg(ngx_feature = "pcre")]
 use ngx::ffi::{ngx_http_regex_t, ngx_regex_exec};
-use ngx::http::{HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule};
+use ngx::http::{HttpModuleServerConf, NgxHttpCoreModule};
 use websocket_guard_core::diagnosis::OtherServer;
 
 use crate::nginx::bytes;
