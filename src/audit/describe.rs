@@ -89,7 +89,8 @@ pub unsafe fn nodes<'a>(
             let mut next = || blocks.next(conf.opened.file.as_bytes(), conf.opened.line);
             // http and upstream blocks in the same line are not among the levels.
             *node = next();
-            while node.is_some_and(|it| matches!(it.kind(), BlockKind::Http | BlockKind::Upstream)) {
+            while node.is_some_and(|it| matches!(it.kind(), BlockKind::Http | BlockKind::Upstream))
+            {
                 *node = next();
             }
         }
