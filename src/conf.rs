@@ -22,6 +22,7 @@ use crate::delivery::Delivered;
 use crate::headers::HeaderList;
 use crate::proxies::Proxies;
 use crate::recipe::Recipe;
+use crate::tunnel::{Drain, Lifetime};
 
 /// The module, as the `ngx` crate's configuration traits know it.
 pub struct Guard;
@@ -194,6 +195,10 @@ pub struct LocationConf {
     pub close: Option<bool>,
     /// `websocket_guard_frames`: whether they must keep to the rules
     pub strict_frames: Option<bool>,
+    /// `websocket_guard_lifetime`
+    pub lifetime: Option<Lifetime>,
+    /// `websocket_guard_drain`
+    pub drain: Option<Option<Drain>>,
     /// `websocket_guard_upgrade`
     pub protocols: Option<NonNull<Protocols>>,
     /// `websocket_guard_forwarded`
@@ -229,6 +234,8 @@ impl LocationConf {
         self.tunnel = self.tunnel.or(parent.tunnel);
         self.close = self.close.or(parent.close);
         self.strict_frames = self.strict_frames.or(parent.strict_frames);
+        self.lifetime = self.lifetime.or(parent.lifetime);
+        self.drain = self.drain.or(parent.drain);
         self.protocols = self.protocols.or(parent.protocols);
         self.forwarded = self.forwarded.or(parent.forwarded);
         self.strictness = self.strictness.or(parent.strictness);
@@ -254,6 +261,8 @@ impl LocationConf {
         let asked = [
             ("websocket_guard_close", self.close == Some(true)),
             ("websocket_guard_frames", self.strict_frames == Some(true)),
+            ("websocket_guard_lifetime", self.lifetime.is_some_and(|it| !it.is_off())),
+            ("websocket_guard_drain", self.drain().is_some()),
         ];
         asked.into_iter().find_map(|(name, is_asked)| is_asked.then_some(name))
     }
@@ -261,6 +270,11 @@ impl LocationConf {
     /// Whether a side of a tunnel whose other side is gone gets a Close.
     pub fn closes(&self) -> bool {
         self.close.unwrap_or(self.mode() == Mode::On)
+    }
+
+    /// How tunnels are closed when their worker leaves, if they are.
+    pub fn drain(&self) -> Option<Drain> {
+        self.drain.flatten()
     }
 
     /// Whether a frame that breaks RFC 6455 ends a tunnel.

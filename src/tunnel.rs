@@ -22,11 +22,17 @@ mod buffer;
 mod closing;
 mod frames;
 mod heap;
+mod leaving;
+mod lifetime;
 mod own;
 mod pump;
 mod record;
 mod side;
+mod watch;
+mod wheel;
 
+pub use leaving::Drain;
+pub use lifetime::{Lifetime, Limit};
 pub use pump::Pump;
 pub use record::Record;
 
@@ -123,9 +129,10 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     Ok(())
 }
 
-/// Called when a worker exits: at a fast stop (SIGTERM) nginx leaves its connections to the system, and the
+/// Called when a worker exits: what became of its tunnels. At a fast stop (SIGTERM) nginx leaves its connections to the system, and the
 /// tunnels that the guard moves are told.
 pub fn stop(cycle: &ngx_cycle_t) {
+    leaving::sum_up(cycle);
     // SAFETY: nginx changes it between two events only.
     if unsafe { ngx_terminate } == 0 {
         return;

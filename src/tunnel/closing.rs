@@ -20,11 +20,11 @@ pub struct Closing {
 /// What is still to be done with one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
-    /// It gets this Close once it may.
-    Pending(Option<CloseCode>),
+    /// It gets this Close once it may; whether it has sent its own.
+    Pending { code: Option<CloseCode>, has_closed: bool },
     /// It has got it. What it sends is read and thrown away, since unread bytes would make its system
     /// reset the connection and destroy the Close; until its own Close comes.
-    Sent,
+    Sent { has_closed: bool },
     /// Nothing.
     Over,
 }
@@ -45,10 +45,14 @@ impl Codes {
 
     /// What follows from an end. Whoever has sent a Close gets its own code back.
     pub fn of(end: End, first_close: Option<FirstClose>) -> Self {
+        // Whether a side has sent its own is seen to by whoever asks.
         const fn code(code: CloseCode) -> Farewell {
-            Farewell::Pending(Some(code))
+            Farewell::Pending { code: Some(code), has_closed: false }
         }
-        let own = || Farewell::Pending(first_close.and_then(|close| close.code));
+        let own = || Farewell::Pending {
+            code: first_close.and_then(|close| close.code),
+            has_closed: false,
+        };
         match end {
             End::Closed => Self::new(Farewell::Over, Farewell::Over),
             End::ClientClose => Self::new(own(), Farewell::Over),
@@ -63,6 +67,9 @@ impl Codes {
             End::Shutdown | End::FastStop => {
                 Self::new(code(CloseCode::RESTART), code(CloseCode::RESTART))
             }
+            End::Lifetime => Self::new(code(CloseCode::POLICY), code(CloseCode::POLICY)),
+            // The client was told before, with the code that is configured.
+            End::Drained => Self::new(Farewell::Over, code(CloseCode::AWAY)),
             End::FrameError(FrameError { sender: Role::Client, .. }) => {
                 Self::new(code(CloseCode::PROTOCOL), code(CloseCode::AWAY))
             }

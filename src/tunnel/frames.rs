@@ -82,12 +82,14 @@ impl Lane {
         self.tail.take().filter(|tail| tail.passed() == 0)
     }
 
-    /// Looks at bytes, those put in front included, frame by frame. `on_close` is called with a Close.
+    /// Looks at bytes, those put in front included, frame by frame. `on_close` is called with a Close. With
+    /// `stops` it goes no further than to the first place where a frame of ours may follow.
     #[inline(never)]
     pub fn look(
         &self,
         bytes: &[u8],
         log: *mut ngx_log_t,
+        stops: bool,
         mut on_close: impl FnMut(&Close),
     ) -> Result<Passed, AllocationFailed> {
         let mut tracker = self.tracker.get();
@@ -95,6 +97,9 @@ impl Lane {
         let mut end = 0;
         let mut violation = None;
         while let Some(rest @ [_, ..]) = bytes.get(end..) {
+            if stops && end > 0 && end >= start && tracker.may_inject() {
+                break;
+            }
             match tracker.step(rest, &mut Options::default()) {
                 Ok(Step { event: Event::Incomplete { held }, .. }) => {
                     self.tail.set(Some(Own::new(Tail::new(rest, held), log)?));

@@ -21,7 +21,7 @@ use ngx::ffi::{
     ngx_pool_cleanup_add, u_char, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT,
 };
 use websocket_guard_core::diagnosis::{End, FrameError};
-use websocket_guard_core::frame::{Reserved, Role, Tail};
+use websocket_guard_core::frame::{CloseCode, Reserved, Role, Tail};
 use websocket_guard_core::http::field;
 use websocket_guard_core::http::token::same;
 use websocket_guard_core::http::version::HttpVersion;
@@ -29,9 +29,11 @@ use websocket_guard_core::http::version::HttpVersion;
 use super::buffer::{self, Backlog};
 use super::closing::{close_frame, fresh_key, Closing, Codes, Farewell, PATIENCE};
 use super::frames::Lane;
+use super::leaving;
 use super::own::Own;
 use super::record::{Carried, Record};
 use super::side::{Broken, Side};
+use super::watch::{is_past, later, up_to, Turn, Watch};
 use super::{heap, How};
 use crate::nginx::AllocationFailed;
 use crate::request::{fields, Request};
@@ -53,8 +55,8 @@ pub struct Pump {
     to_client: Backlog,
     from_client: Lane,
     from_backend: Lane,
-    /// Whether the tunnel speaks WebSocket.
-    has_frames: bool,
+    /// What it waits for, if anything.
+    watch: Cell<Option<Own<Watch>>>,
     /// The end, while it is under way.
     closing: Cell<Option<Own<Closing>>>,
 }
@@ -126,7 +128,7 @@ pub fn start(request: Request, looks: bool) -> Result<Option<&'static Pump>, All
             to_client: Backlog::default(),
             from_client: Lane::new(Role::Client, reserved),
             from_backend: Lane::new(Role::Server, reserved),
-            has_frames: reserved.is_some(),
+            watch: Cell::new(None),
             closing: Cell::new(None),
         };
         let pump = place(tunnel.backend, pump)?;
@@ -145,6 +147,10 @@ pub fn start(request: Request, looks: bool) -> Result<Option<&'static Pump>, All
         ngx_pfree((*r).pool, (*u).buffer.start.cast());
         empty(&mut (*u).buffer);
         empty(&mut (*u).from_client);
+
+        if reserved.is_some() {
+            pump.begin_watch(&tunnel)?;
+        }
 
         (*r).read_event_handler = HANDLERS.client_read;
         (*r).write_event_handler = HANDLERS.client_write;
@@ -175,6 +181,26 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
         cleanup.handler = Some(drop_pump);
         heap::opened();
         Ok(&*place)
+    }
+}
+
+/// Has a tunnel attended to, soon and where nginx calls its handlers.
+pub fn call(request: Request) {
+    let pump = request.attempt().and_then(|attempt| attempt.pump.get());
+    if let (Some(watch), Some(tunnel)) = (pump.and_then(Pump::watch), Tunnel::of(request)) {
+        watch.set_due();
+        tunnel.client.post_read();
+    }
+}
+
+/// Has a tunnel closed within the time that its location says, since its worker leaves.
+pub fn drain(request: Request) {
+    let pump = request.attempt().and_then(|attempt| attempt.pump.get());
+    let conf = request.location().and_then(|conf| conf.drain());
+    let (Some(pump), Some(conf), Some(tunnel)) = (pump, conf, Tunnel::of(request)) else { return };
+    if !pump.is_closing() && pump.carried(Role::Client).is_some() {
+        // Without memory the tunnel stays, as without this directive.
+        let _ = pump.begin_drain(&tunnel, conf);
     }
 }
 
@@ -237,10 +263,17 @@ impl Pump {
         if tunnel.timed_out() {
             return Ok(Next::End);
         }
-        if let Some(error) = self.transfer(tunnel, direction)? {
+        if self.has_told(tunnel, direction) {
+            // What comes after the Close that the client was sent is not for it.
+            if let (true, Some(watch)) = (self.discard(tunnel, direction)?, self.watch()) {
+                watch.backend_closed.set(true);
+            }
+        } else if let Some(error) = self.transfer(tunnel, direction)? {
             return Ok(Next::Refuse(error));
+        } else if self.is_draining() && direction == Direction::ToClient {
+            self.tell(tunnel)?;
         }
-        if self.is_over(tunnel) {
+        if self.is_over(tunnel) || self.is_drained() {
             return Ok(Next::End);
         }
         tunnel.watch()?;
@@ -287,6 +320,7 @@ impl Pump {
         }
 
         let lane = self.lane(direction);
+        let stops = self.stops(direction);
         let mut buffer = tunnel.borrow_buffer()?;
         for _ in 0..READS {
             let front = if lane.has_front() { lane.put_front(buffer.room()) } else { 0 };
@@ -298,7 +332,7 @@ impl Pump {
             if direction == Direction::ToClient {
                 tunnel.count_received(received);
             }
-            let (start, end, error) = if front == 0 && lane.pass(bytes) {
+            let (start, end, error) = if front == 0 && !stops && lane.pass(bytes) {
                 (0, received, None)
             } else {
                 // SAFETY: what was put in front, and what was received behind it.
@@ -313,7 +347,7 @@ impl Pump {
                 // SAFETY: they were received.
                 Some([_, ..]) if to.is_tls() => unsafe { backlog.keep(buffer, start + sent, end) },
                 Some(rest @ [_, ..]) => backlog.copy(rest, to.log())?,
-                _ if from.is_readable() && error.is_none() => continue,
+                _ if from.is_readable() && error.is_none() && !stops => continue,
                 _ => {}
             }
             return Ok(error);
@@ -333,7 +367,8 @@ impl Pump {
         let lane = self.lane(direction);
         let sender = direction.sender();
         let request = &tunnel.request;
-        let passed = lane.look(bytes, tunnel.client.log(), |close| {
+        let stops = self.stops(direction);
+        let passed = lane.look(bytes, tunnel.client.log(), stops, |close| {
             if let Some(record) = request.attempt().and_then(|it| Record::of(request, it)) {
                 record.note_close(request, sender, close);
             }
@@ -405,6 +440,134 @@ impl Pump {
         }
     }
 
+    /// What it waits for, if anything.
+    #[inline(always)]
+    fn watch(&self) -> Option<&Watch> {
+        // SAFETY: a worker has one thread, and it is not replaced before the pump is dropped.
+        unsafe { &*self.watch.as_ptr() }.as_deref()
+    }
+
+    fn need_watch(&self, tunnel: &Tunnel) -> Result<&Watch, AllocationFailed> {
+        if self.watch().is_none() {
+            let watch = Own::new(Watch::new(tunnel.request), tunnel.client.log())?;
+            self.watch.set(Some(watch));
+        }
+        self.watch().ok_or(AllocationFailed)
+    }
+
+    /// What the directives want to happen later.
+    fn begin_watch(&self, tunnel: &Tunnel) -> Result<(), AllocationFailed> {
+        let Some(conf) = tunnel.request.location() else { return Ok(()) };
+        if let Some(lifetime) = conf.lifetime.and_then(|it| it.of(&tunnel.request)) {
+            let watch = self.need_watch(tunnel)?;
+            watch.lifetime.set(Some(later(lifetime)));
+            // SAFETY: it lies in memory of its own until it is dropped.
+            unsafe { watch.wait() };
+        }
+        match conf.drain() {
+            Some(drain) if leaving::has_begun() => self.begin_drain(tunnel, drain)?,
+            Some(_) => leaving::learn(tunnel.client.log()),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn begin_drain(&self, tunnel: &Tunnel, conf: leaving::Drain) -> Result<(), AllocationFailed> {
+        let watch = self.need_watch(tunnel)?;
+        if watch.drain.get() == Turn::Off {
+            watch.drain.set(Turn::At(later(up_to(conf.spread))));
+            // SAFETY: it lies in memory of its own until it is dropped.
+            unsafe { watch.wait() };
+        }
+        Ok(())
+    }
+
+    /// Does what is due. Returns whether the tunnel has ended.
+    #[cold]
+    fn attend(&self, tunnel: &Tunnel, watch: &Watch) -> bool {
+        let end = match watch.drain.get() {
+            Turn::At(moment) if is_past(moment) => {
+                let wait = tunnel.request.location().and_then(|conf| conf.drain());
+                let until = later(wait.map_or(0, |drain| drain.wait));
+                watch.drain.set(Turn::Under { until });
+                self.conclude(tunnel, How::Known(End::Drained));
+                leaving::note_drained();
+                self.tell(tunnel).is_err().then_some(End::Drained)
+            }
+            Turn::Under { until } if is_past(until) => {
+                if !self.from_client.tracker().is_closed() {
+                    leaving::note_unanswered();
+                }
+                Some(End::Drained)
+            }
+            Turn::Under { .. } => None,
+            _ => watch.lifetime.get().filter(|moment| is_past(*moment)).map(|_| End::Lifetime),
+        };
+        if let Some(end) = end {
+            self.end(tunnel, How::Known(end), false);
+            return true;
+        }
+        // SAFETY: it lies in memory of its own until it is dropped.
+        unsafe { watch.wait() };
+        false
+    }
+
+    #[inline(always)]
+    fn is_draining(&self) -> bool {
+        self.watch().is_some_and(Watch::is_draining)
+    }
+
+    /// Whether both sides of a tunnel that is drained have sent their Close, and the backend has that of the client.
+    #[inline(always)]
+    fn is_drained(&self) -> bool {
+        self.watch().is_some_and(|watch| watch.backend_closed.get())
+            && self.from_client.tracker().is_closed()
+            && self.to_backend.is_empty()
+    }
+
+    /// Whether bytes this way go no further than to the end of a frame: the Close of a drain is to follow.
+    #[inline(always)]
+    fn stops(&self, direction: Direction) -> bool {
+        direction == Direction::ToClient && self.is_draining()
+    }
+
+    /// Whether the client of a tunnel that is drained has been told.
+    #[inline(always)]
+    fn has_told(&self, tunnel: &Tunnel, direction: Direction) -> bool {
+        self.stops(direction)
+            && self.lane(direction).tracker().is_closed()
+            && self.to_client.is_empty()
+            && !tunnel.client.is_buffered()
+    }
+
+    /// Tells the client of a tunnel that is drained to close, once that is possible.
+    fn tell(&self, tunnel: &Tunnel) -> Result<(), Broken> {
+        let code = tunnel.request.location().and_then(|conf| conf.drain()).map(|it| it.code);
+        let may = self.from_backend.tracker().may_inject();
+        if may && self.to_client.is_empty() && !tunnel.client.is_buffered() {
+            self.send_close(tunnel, Direction::ToClient, code)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a Close, or keeps what is left of it.
+    fn send_close(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        code: Option<CloseCode>,
+    ) -> Result<(), Broken> {
+        let (_, to, backlog) = self.way(tunnel, direction);
+        let key = (direction == Direction::ToBackend).then(fresh_key);
+        let frame = close_frame(code, key).ok_or(Broken)?;
+        backlog.copy(&frame, to.log())?;
+        self.lane(direction).close();
+        if let Some(record) = tunnel.record() {
+            record.note_own_close(code);
+        }
+        backlog.drain(|bytes| to.send(bytes))
+    }
+
     /// Whether its end is under way.
     #[inline(always)]
     fn is_closing(&self) -> bool {
@@ -422,11 +585,12 @@ impl Pump {
         !self.lane(Direction::from(sender)).tracker().is_lost()
     }
 
-    /// What came from one side, if it speaks WebSocket.
+    /// What came from one side, if its frames were looked at.
     pub fn carried(&self, sender: Role) -> Option<Carried> {
         let tracker = self.lane(Direction::from(sender)).tracker();
         let carried = Carried { messages: tracker.messages(), bytes: tracker.payload() };
-        self.has_frames.then_some(carried)
+        let is_known = !tracker.is_lost() || carried.messages > 0 || carried.bytes > 0;
+        is_known.then_some(carried)
     }
 
     /// What happens when nothing is left to be moved.
@@ -461,13 +625,16 @@ impl Pump {
     fn codes(&self, tunnel: &Tunnel, end: End) -> Codes {
         let record = tunnel.request.attempt().and_then(|attempt| attempt.record.get());
         let codes = Codes::of(end, record.and_then(|record| record.first_close()));
-        let able = |farewell, side: Side, direction| {
+        let first_sender = record.and_then(Record::first_close).and_then(|close| close.sender);
+        let able = |farewell, side: Side, direction: Direction| {
             let gone = side.is_done() || side.has_failed();
             let may = self.lane(direction).tracker().may_inject();
-            if gone || !may {
-                Farewell::Over
-            } else {
-                farewell
+            match farewell {
+                Farewell::Pending { code, .. } if may && !gone => {
+                    let its = direction.opposite().sender();
+                    Farewell::Pending { code, has_closed: first_sender == Some(its) }
+                }
+                _ => Farewell::Over,
             }
         };
         Codes {
@@ -526,53 +693,40 @@ impl Pump {
             }
         }
         backlog.drain(|bytes| to.send(bytes))?;
-        if let (Farewell::Pending(code), true) = (farewell, backlog.is_empty()) {
-            let lane = self.lane(direction);
-            if !lane.tracker().may_inject() {
+        if let (Farewell::Pending { code, has_closed }, true) = (farewell, backlog.is_empty()) {
+            if !self.lane(direction).tracker().may_inject() {
                 return Ok(Farewell::Over);
             }
-            let key = (direction == Direction::ToBackend).then(fresh_key);
-            let frame = close_frame(code, key).ok_or(Broken)?;
-            backlog.copy(&frame, to.log())?;
-            lane.close();
-            if let Some(record) = tunnel.record() {
-                record.note_own_close(code);
-            }
-            farewell = Farewell::Sent;
-            backlog.drain(|bytes| to.send(bytes))?;
+            farewell = Farewell::Sent { has_closed };
+            self.send_close(tunnel, direction, code)?;
         }
-        if farewell != Farewell::Sent {
-            return Ok(farewell);
-        }
-        let answered = self.discard(tunnel, direction.opposite())?;
-        let over = backlog.is_empty() && answered;
-        Ok(if over { Farewell::Over } else { farewell })
+        let Farewell::Sent { mut has_closed } = farewell else { return Ok(farewell) };
+        has_closed |= self.discard(tunnel, direction.opposite())?;
+        let over = backlog.is_empty() && (has_closed || to.is_done());
+        Ok(if over { Farewell::Over } else { Farewell::Sent { has_closed } })
     }
 
-    /// Reads what comes from a side that was told that it is over. Returns whether nothing more is to be
-    /// waited for: its Close has come, or the end of its connection.
+    /// Reads what comes from a side and is for nobody any more. Returns whether a Close was in it.
     fn discard(&self, tunnel: &Tunnel, direction: Direction) -> Result<bool, Broken> {
         let (from, _, _) = self.way(tunnel, direction);
         let lane = self.lane(direction);
         let mut buffer = tunnel.borrow_buffer()?;
+        let mut closes = false;
         for _ in 0..READS {
-            if lane.tracker().is_closed() || from.is_done() {
-                return Ok(true);
-            }
-            if !from.is_readable() {
-                return Ok(false);
+            if from.is_done() || !from.is_readable() {
+                return Ok(closes);
             }
             let front = lane.put_front(buffer.room());
             let Some(bytes) = from.receive(tunnel.room(&mut buffer, front)) else { continue };
             let received = bytes.len();
             // SAFETY: what was put in front, and what was received behind it.
             let bytes = unsafe { buffer.written(front + received) };
-            if lane.look(bytes, from.log(), |_| {})?.violation.is_some() {
+            if lane.look(bytes, from.log(), false, |_| closes = true)?.violation.is_some() {
                 lane.give_up();
             }
         }
         from.post_read_last();
-        Ok(false)
+        Ok(closes)
     }
 
     /// Sends what can be sent at once, since both connections are about to be closed.
@@ -788,6 +942,11 @@ unsafe fn run(r: *mut ngx_http_request_t, direction: Direction, event: Event) {
     if let (Some(pump), Some(tunnel)) = (pump, Tunnel::of(request)) {
         if pump.is_closing() {
             return pump.accompany(&tunnel);
+        }
+        if let Some(watch) = pump.watch().filter(|watch| watch.take_due()) {
+            if pump.attend(&tunnel, watch) || !tunnel.client.is_readable() {
+                return;
+            }
         }
         if event == Event::Write && pump.has_nothing_to_write(&tunnel, direction) {
             return;

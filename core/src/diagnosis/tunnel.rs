@@ -57,6 +57,10 @@ pub enum End {
     FastStop,
     /// A frame broke RFC 6455.
     FrameError(FrameError),
+    /// Its lifetime was over.
+    Lifetime,
+    /// It was closed since its worker leaves.
+    Drained,
 }
 
 /// A frame that breaks RFC 6455.
@@ -151,6 +155,8 @@ impl End {
             Self::BackendReset => EndFinding::TunnelBackendReset,
             Self::Shutdown | Self::FastStop => EndFinding::TunnelShutdown,
             Self::FrameError(_) => EndFinding::TunnelFrameError,
+            Self::Lifetime => EndFinding::TunnelLifetime,
+            Self::Drained => EndFinding::TunnelDrained,
         })
     }
 
@@ -169,6 +175,8 @@ impl End {
             Self::BackendReset => "backend-reset",
             Self::Shutdown | Self::FastStop => "shutdown",
             Self::FrameError(_) => "frame-error",
+            Self::Lifetime => "lifetime",
+            Self::Drained => "drained",
         }
     }
 }

@@ -1178,6 +1178,20 @@ events {
     symptom: "the connection closes with 1002, at the other side or, with \"websocket_guard_frames strict\", at both",
     example: "websocket_guard: tunnel cut after 5m: the client broke RFC 6455 section 5.1: a frame of a client is not masked (client silent for 350ms, backend silent for 4m); correct that program [tunnel-frame-error]";
 
+    TunnelLifetime "tunnel-lifetime", Info;
+    title: "the lifetime of a tunnel was over",
+    cause: "websocket_guard_lifetime limits how long a tunnel may live; the client connects again and is authorized anew",
+    fix: "nothing; else raise websocket_guard_lifetime",
+    symptom: "the connection closes with 1008 after a fixed time",
+    example: "websocket_guard: tunnel closed after 5m: its lifetime was over (client silent for 350ms, backend silent for 4m); nothing; else raise websocket_guard_lifetime [tunnel-lifetime]";
+
+    TunnelDrained "tunnel-drained", Info;
+    title: "a tunnel was closed because its worker leaves",
+    cause: "after a reload, a quit or a binary upgrade the old worker closes its tunnels one by one (websocket_guard_drain)",
+    fix: "nothing; have clients connect again when they see the code",
+    symptom: "clients close with 1012, or the code that websocket_guard_drain names, some time after a reload",
+    example: "websocket_guard: tunnel closed after 5m: its worker is leaving (client silent for 350ms, backend silent for 4m); nothing; have clients connect again when they see the code [tunnel-drained]";
+
     TunnelShutdown "tunnel-shutdown", Error;
     title: "a tunnel was cut by the shutdown of an old worker",
     cause: "after a reload, worker_shutdown_timeout ends what the old workers still hold; a fast stop of nginx (SIGTERM) ends all at once",
