@@ -22,7 +22,7 @@ use crate::delivery::Delivered;
 use crate::headers::HeaderList;
 use crate::proxies::Proxies;
 use crate::recipe::Recipe;
-use crate::tunnel::{Drain, Lifetime};
+use crate::tunnel::{Drain, Lifetime, PingConf};
 
 /// The module, as the `ngx` crate's configuration traits know it.
 pub struct Guard;
@@ -195,6 +195,8 @@ pub struct LocationConf {
     pub close: Option<bool>,
     /// `websocket_guard_frames`: whether they must keep to the rules
     pub strict_frames: Option<bool>,
+    /// `websocket_guard_ping`
+    pub ping: Option<Option<PingConf>>,
     /// `websocket_guard_lifetime`
     pub lifetime: Option<Lifetime>,
     /// `websocket_guard_drain`
@@ -234,6 +236,7 @@ impl LocationConf {
         self.tunnel = self.tunnel.or(parent.tunnel);
         self.close = self.close.or(parent.close);
         self.strict_frames = self.strict_frames.or(parent.strict_frames);
+        self.ping = self.ping.or(parent.ping);
         self.lifetime = self.lifetime.or(parent.lifetime);
         self.drain = self.drain.or(parent.drain);
         self.protocols = self.protocols.or(parent.protocols);
@@ -261,6 +264,7 @@ impl LocationConf {
         let asked = [
             ("websocket_guard_close", self.close == Some(true)),
             ("websocket_guard_frames", self.strict_frames == Some(true)),
+            ("websocket_guard_ping", self.ping().is_some()),
             ("websocket_guard_lifetime", self.lifetime.is_some_and(|it| !it.is_off())),
             ("websocket_guard_drain", self.drain().is_some()),
         ];
@@ -270,6 +274,11 @@ impl LocationConf {
     /// Whether a side of a tunnel whose other side is gone gets a Close.
     pub fn closes(&self) -> bool {
         self.close.unwrap_or(self.mode() == Mode::On)
+    }
+
+    /// Which sides of a tunnel are asked whether they are there, if any.
+    pub fn ping(&self) -> Option<PingConf> {
+        self.ping.flatten()
     }
 
     /// How tunnels are closed when their worker leaves, if they are.

@@ -23,17 +23,18 @@ use websocket_guard_core::text::escape::Escaped;
 
 use crate::conf::{Guard, LocationConf, LogLevel, TunnelLoop};
 use crate::nginx::{compile, elements, ngx_str, AllocationFailed};
-use crate::tunnel::{Drain, Lifetime, Limit};
+use crate::tunnel::{Drain, Lifetime, Limit, PingConf};
 use websocket_guard_core::words::Mode;
 
 /// The command table; `ngx_null_command` ends it.
-pub static mut COMMANDS: [ngx_command_t; 15] = [
+pub static mut COMMANDS: [ngx_command_t; 16] = [
     command(c"websocket_guard", NGX_CONF_TAKE1, Some(set::<ModeDirective>)),
     command(c"websocket_guard_timeout", NGX_CONF_TAKE1, Some(set::<Timeout>)),
     command(c"websocket_guard_tunnel", NGX_CONF_TAKE1, Some(set::<Tunnel>)),
     http_command(c"websocket_guard_buffer_size", NGX_CONF_TAKE1, Some(set::<BufferSize>)),
     command(c"websocket_guard_close", NGX_CONF_TAKE1, Some(set::<Close>)),
     command(c"websocket_guard_frames", NGX_CONF_TAKE1, Some(set::<Frames>)),
+    command(c"websocket_guard_ping", NGX_CONF_TAKE123, Some(set::<Ping>)),
     command(c"websocket_guard_lifetime", NGX_CONF_TAKE12, Some(set::<LifetimeDirective>)),
     command(c"websocket_guard_drain", NGX_CONF_TAKE123, Some(set::<DrainDirective>)),
     command(c"websocket_guard_upgrade", NGX_CONF_1MORE, Some(set::<Upgrade>)),
@@ -301,6 +302,42 @@ fn time(word: ngx_str_t) -> Result<ngx_msec_t, Rejection> {
 fn parameter(word: ngx_str_t, name: &str) -> Option<ngx_str_t> {
     let value = word.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
     Some(ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() })
+}
+
+/// `websocket_guard_ping off | TIME [client | backend | both] [timeout=TIME]`
+struct Ping;
+
+impl Directive for Ping {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
+        const SIDES: [(&str, (bool, bool)); 3] =
+            [("client", (true, false)), ("backend", (false, true)), ("both", (true, true))];
+        let value = first(args);
+        let is_off = value.as_bytes().eq_ignore_ascii_case(b"off");
+        let interval = if is_off { 0 } else { time(value)? };
+        if !is_off && interval == 0 {
+            return Err(Rejection::Value(value, "a side needs time to be silent".into()));
+        }
+        let (mut sides, mut timeout) = (None, None);
+        for &word in args.iter().skip(1).filter(|_| !is_off) {
+            match parameter(word, "timeout") {
+                Some(value) => match time(value)? {
+                    0 => return Err(Rejection::Value(value, "an answer takes time".into())),
+                    time => set_once(&mut timeout, time)?,
+                },
+                None => set_once(&mut sides, choose(word, &SIDES)?)?,
+            }
+        }
+        if let (true, Some(word)) = (is_off, args.get(1)) {
+            return Err(Rejection::Value(*word, "nothing may follow \"off\"".into()));
+        }
+        let (client, backend) = sides.unwrap_or((true, false));
+        let ping = PingConf { interval, client, backend, timeout };
+        set_once(&mut conf.ping, (!is_off).then_some(ping))
+    }
 }
 
 /// `websocket_guard_lifetime off | TIME | $variable [jitter=TIME]`

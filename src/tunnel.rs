@@ -25,6 +25,7 @@ mod heap;
 mod leaving;
 mod lifetime;
 mod own;
+mod ping;
 mod pump;
 mod record;
 mod side;
@@ -33,6 +34,7 @@ mod wheel;
 
 pub use leaving::Drain;
 pub use lifetime::{Lifetime, Limit};
+pub use ping::PingConf;
 pub use pump::Pump;
 pub use record::Record;
 
@@ -218,6 +220,7 @@ fn part(request: Request, attempt: &Attempt, end: End) {
 fn note_carried(attempt: &Attempt) {
     if let (Some(pump), Some(record)) = (attempt.pump.get(), attempt.record.get()) {
         record.note_carried(pump.carried(Role::Client), pump.carried(Role::Server));
+        record.note_round_trips(pump.round_trip(Role::Client), pump.round_trip(Role::Server));
     }
 }
 
@@ -268,6 +271,9 @@ fn report(request: &Request, end: End) {
             End::Idle => conf.read_timeout,
             End::BackendStalled => conf.send_timeout,
             End::ClientStalled => location.core.send_timeout,
+            End::ClientDead | End::BackendDead => {
+                location.conf.ping().and_then(|ping| ping.timeout).unwrap_or(0)
+            }
             _ => 0,
         };
         let age = ngx_current_msec.wrapping_sub(tunnel.started) as u64;

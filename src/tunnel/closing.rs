@@ -57,10 +57,10 @@ impl Codes {
             End::Closed => Self::new(Farewell::Over, Farewell::Over),
             End::ClientClose => Self::new(own(), Farewell::Over),
             End::BackendClose => Self::new(Farewell::Over, own()),
-            End::ClientGone | End::ClientReset | End::ClientStalled => {
+            End::ClientGone | End::ClientReset | End::ClientStalled | End::ClientDead => {
                 Self::new(Farewell::Over, code(CloseCode::AWAY))
             }
-            End::BackendGone | End::BackendReset | End::BackendStalled => {
+            End::BackendGone | End::BackendReset | End::BackendStalled | End::BackendDead => {
                 Self::new(code(CloseCode::BAD_GATEWAY), Farewell::Over)
             }
             End::Idle => Self::new(code(CloseCode::AWAY), code(CloseCode::AWAY)),
@@ -91,14 +91,18 @@ pub fn close_frame(code: Option<CloseCode>, key: Option<Mask>) -> Option<Control
 
 /// A key that nobody can foretell (RFC 6455 section 5.3).
 pub fn fresh_key() -> Mask {
-    let mut key = Mask::default();
+    random()
+}
+
+/// Random bytes.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     // SAFETY: the buffer has that size.
-    let filled =
-        unsafe { libc::getrandom(key.as_mut_ptr().cast(), key.len(), libc::GRND_NONBLOCK) };
-    if usize::try_from(filled) != Ok(key.len()) {
+    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, libc::GRND_NONBLOCK) };
+    if usize::try_from(filled) != Ok(N) {
         // A kernel that has no such call, or has just started.
         // SAFETY: the function has no conditions.
-        key = (unsafe { libc::rand() } as u32).to_ne_bytes();
+        bytes.iter_mut().for_each(|byte| *byte = (unsafe { libc::rand() } >> 16) as u8);
     }
-    key
+    bytes
 }

@@ -17,8 +17,9 @@ use core::slice;
 
 use ngx::ffi::{
     ngx_buf_t, ngx_connection_t, ngx_cycle_t, ngx_http_event_handler_pt, ngx_http_output_filter,
-    ngx_http_request_t, ngx_http_upstream_handler_pt, ngx_http_upstream_t, ngx_int_t, ngx_pfree,
-    ngx_pool_cleanup_add, u_char, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT,
+    ngx_http_request_t, ngx_http_upstream_handler_pt, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
+    ngx_pfree, ngx_pool_cleanup_add, u_char, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT,
+    NGX_HTTP_REQUEST_TIME_OUT,
 };
 use websocket_guard_core::diagnosis::{End, FrameError};
 use websocket_guard_core::frame::{CloseCode, Reserved, Role, Tail};
@@ -28,9 +29,10 @@ use websocket_guard_core::http::version::HttpVersion;
 
 use super::buffer::{self, Backlog};
 use super::closing::{close_frame, fresh_key, Closing, Codes, Farewell, PATIENCE};
-use super::frames::Lane;
+use super::frames::{Lane, Notice};
 use super::leaving;
 use super::own::Own;
+use super::ping::{Asked, Due};
 use super::record::{Carried, Record};
 use super::side::{Broken, Side};
 use super::watch::{is_past, later, up_to, Turn, Watch};
@@ -134,8 +136,8 @@ pub fn start(request: Request, looks: bool) -> Result<Option<&'static Pump>, All
         let pump = place(tunnel.backend, pump)?;
         // What came with the header of the request, and of the answer.
         let leftovers = [
-            (Direction::ToBackend, unread(&*(*r).header_in)),
-            (Direction::ToClient, unread(&(*u).buffer)),
+            (Direction::ToBackend, unread(&mut *(*r).header_in)),
+            (Direction::ToClient, unread(&mut (*u).buffer)),
         ];
         for (direction, bytes) in leftovers {
             pump.take_leftover(&tunnel, direction, bytes)?;
@@ -238,12 +240,12 @@ unsafe extern "C" fn drop_pump(pump: *mut c_void) {
 
 /// # Safety
 /// `buffer` must be one in memory.
-unsafe fn unread(buffer: &ngx_buf_t) -> &[u8] {
+unsafe fn unread(buffer: &mut ngx_buf_t) -> &mut [u8] {
     // SAFETY: what lies between the two was read from a connection.
     unsafe {
         match usize::try_from(buffer.last.offset_from(buffer.pos)) {
-            Ok(length) if length > 0 => slice::from_raw_parts(buffer.pos, length),
-            _ => &[],
+            Ok(length) if length > 0 => slice::from_raw_parts_mut(buffer.pos, length),
+            _ => &mut [],
         }
     }
 }
@@ -276,6 +278,7 @@ impl Pump {
         if self.is_over(tunnel) || self.is_drained() {
             return Ok(Next::End);
         }
+        self.try_to_ping(tunnel, direction.opposite().sender())?;
         tunnel.watch()?;
         Ok(Next::Wait)
     }
@@ -329,6 +332,9 @@ impl Pump {
                 return Ok(None);
             };
             let received = bytes.len();
+            if let Some(asked) = self.asked(direction.sender()) {
+                asked.hear();
+            }
             if direction == Direction::ToClient {
                 tunnel.count_received(received);
             }
@@ -362,15 +368,30 @@ impl Pump {
         &self,
         tunnel: &Tunnel,
         direction: Direction,
-        bytes: &[u8],
+        bytes: &mut [u8],
     ) -> Result<(usize, usize, Option<FrameError>), AllocationFailed> {
         let lane = self.lane(direction);
         let sender = direction.sender();
         let request = &tunnel.request;
         let stops = self.stops(direction);
-        let passed = lane.look(bytes, tunnel.client.log(), stops, |close| {
-            if let Some(record) = request.attempt().and_then(|it| Record::of(request, it)) {
-                record.note_close(request, sender, close);
+        let asked = self.asked(sender);
+        let pings = asked.map(Asked::pings);
+        let log = tunnel.client.log();
+        let passed = lane.look(bytes, log, stops, pings.as_ref(), |notice| match notice {
+            Notice::Close(close) => {
+                if let Some(record) = request.attempt().and_then(|it| Record::of(request, it)) {
+                    record.note_close(request, sender, &close);
+                }
+            }
+            Notice::Ping => {
+                if let Some(other) = self.asked(direction.opposite().sender()) {
+                    other.note_foreign_ping();
+                }
+            }
+            Notice::Answer(number) => {
+                if let Some(asked) = asked {
+                    asked.note_answer(number);
+                }
             }
         })?;
         let Some(violation) = passed.violation else {
@@ -386,7 +407,7 @@ impl Pump {
         if is_first {
             super::report(request, End::FrameError(error));
         }
-        Ok((passed.start, bytes.len(), None))
+        Ok((passed.start, passed.length, None))
     }
 
     /// What came before the tunnel began.
@@ -394,7 +415,7 @@ impl Pump {
         &self,
         tunnel: &Tunnel,
         direction: Direction,
-        bytes: &[u8],
+        bytes: &mut [u8],
     ) -> Result<(), AllocationFailed> {
         if bytes.is_empty() {
             return Ok(());
@@ -449,7 +470,8 @@ impl Pump {
 
     fn need_watch(&self, tunnel: &Tunnel) -> Result<&Watch, AllocationFailed> {
         if self.watch().is_none() {
-            let watch = Own::new(Watch::new(tunnel.request), tunnel.client.log())?;
+            let ping = tunnel.request.location().and_then(|conf| conf.ping());
+            let watch = Own::new(Watch::new(tunnel.request, ping), tunnel.client.log())?;
             self.watch.set(Some(watch));
         }
         self.watch().ok_or(AllocationFailed)
@@ -464,10 +486,86 @@ impl Pump {
             // SAFETY: it lies in memory of its own until it is dropped.
             unsafe { watch.wait() };
         }
+        if let Some(ping) = conf.ping() {
+            let watch = self.need_watch(tunnel)?;
+            watch.ping.set(Some(later(ping.interval)));
+            // SAFETY: as above.
+            unsafe { watch.wait() };
+        }
         match conf.drain() {
             Some(drain) if leaving::has_begun() => self.begin_drain(tunnel, drain)?,
             Some(_) => leaving::learn(tunnel.client.log()),
             None => {}
+        }
+        Ok(())
+    }
+
+    /// A side that is asked whether it is there.
+    #[inline(always)]
+    fn asked(&self, side: Role) -> Option<&Asked> {
+        self.watch()?.asked(side)
+    }
+
+    /// How long the last Pong of a side took, in milliseconds.
+    pub fn round_trip(&self, side: Role) -> Option<ngx_msec_t> {
+        self.asked(side)?.round_trip()
+    }
+
+    /// Asks the sides that were silent for too long. Returns the end of a tunnel with a side that does not answer.
+    fn ask(&self, tunnel: &Tunnel, watch: &Watch) -> Result<Option<End>, Broken> {
+        let Some(conf) = tunnel.request.location().and_then(|conf| conf.ping()) else {
+            return Ok(None);
+        };
+        let mut next: Option<ngx_msec_t> = None;
+        for (side, dead) in [(Role::Client, End::ClientDead), (Role::Server, End::BackendDead)] {
+            let Some(asked) = watch.asked(side) else { continue };
+            let (from, _, backlog) = self.way(tunnel, Direction::from(side));
+            if !backlog.is_empty() {
+                // Nobody reads what it sends.
+                asked.hear();
+            }
+            if asked.due(conf) == Due::Dead {
+                if !from.is_slow(conf.timeout.unwrap_or(0)) {
+                    return Ok(Some(dead));
+                }
+                asked.be_patient();
+            }
+            if asked.due(conf) == Due::Ping {
+                asked.set_pending(true);
+                self.try_to_ping(tunnel, side)?;
+            }
+            let moment = match asked.due(conf) {
+                Due::At(moment) => moment,
+                Due::Ping | Due::Dead => later(conf.interval),
+            };
+            next = Some(next.map_or(moment, |next| next.min(moment)));
+        }
+        watch.ping.set(next);
+        Ok(None)
+    }
+
+    /// Sends a Ping that is pending, if there is a place for it now.
+    fn try_to_ping(&self, tunnel: &Tunnel, side: Role) -> Result<(), Broken> {
+        let Some(asked) = self.asked(side).filter(|asked| asked.is_pending()) else {
+            return Ok(());
+        };
+        let direction = Direction::from(side).opposite();
+        let (from, to, backlog) = self.way(tunnel, direction);
+        let (ours, theirs) =
+            (self.lane(direction).tracker(), self.lane(direction.opposite()).tracker());
+        if ours.is_closed() || ours.is_lost() || theirs.is_lost() || from.is_done() || to.is_done()
+        {
+            asked.put_off();
+            return Ok(());
+        }
+        if !ours.may_inject() || !backlog.is_empty() || to.is_buffered() {
+            return Ok(());
+        }
+        let frame = asked.next((side == Role::Server).then(fresh_key));
+        backlog.copy(&frame, to.log())?;
+        backlog.drain(|bytes| to.send(bytes))?;
+        if !backlog.is_empty() {
+            tunnel.watch_write(direction)?;
         }
         Ok(())
     }
@@ -501,7 +599,14 @@ impl Pump {
                 Some(End::Drained)
             }
             Turn::Under { .. } => None,
-            _ => watch.lifetime.get().filter(|moment| is_past(*moment)).map(|_| End::Lifetime),
+            _ if watch.lifetime.get().is_some_and(is_past) => Some(End::Lifetime),
+            _ => match self.ask(tunnel, watch) {
+                Ok(end) => end,
+                Err(Broken) => {
+                    self.end(tunnel, How::Found(NGX_ERROR as ngx_int_t), true);
+                    return true;
+                }
+            },
         };
         if let Some(end) = end {
             self.end(tunnel, How::Known(end), false);
@@ -596,7 +701,9 @@ impl Pump {
     /// What happens when nothing is left to be moved.
     fn end(&self, tunnel: &Tunnel, how: How, is_failure: bool) {
         let end = self.conclude(tunnel, how);
-        let accompanied = matches!(how, How::Known(_)) || tunnel.closes();
+        // The guard makes these ends; others come from elsewhere.
+        let made = |end| matches!(end, End::FrameError(_) | End::Lifetime | End::Drained);
+        let accompanied = end.is_some_and(made) || tunnel.closes();
         if let Some(end) = end.filter(|_| accompanied) {
             if self.plan(tunnel, end, is_failure).is_ok() {
                 return self.accompany(tunnel);
@@ -721,7 +828,10 @@ impl Pump {
             let received = bytes.len();
             // SAFETY: what was put in front, and what was received behind it.
             let bytes = unsafe { buffer.written(front + received) };
-            if lane.look(bytes, from.log(), false, |_| closes = true)?.violation.is_some() {
+            let passed = lane.look(bytes, from.log(), false, None, |notice| {
+                closes |= matches!(notice, Notice::Close(_));
+            })?;
+            if passed.violation.is_some() {
                 lane.give_up();
             }
         }
@@ -914,6 +1024,21 @@ impl Tunnel {
         self.backend.watch_read(Some(conf.read_timeout))?;
         self.client.watch_write(core.send_lowat, Some(core.send_timeout))?;
         self.client.watch_read(None)
+    }
+
+    /// Waits until one side takes more.
+    fn watch_write(&self, direction: Direction) -> Result<(), Broken> {
+        let core = self.request.core_location().ok_or(Broken)?;
+        // SAFETY: as above.
+        let conf = unsafe { (*self.upstream.as_ptr()).conf.as_ref() }.ok_or(Broken)?;
+        match direction {
+            Direction::ToBackend => {
+                self.backend.watch_write(conf.send_lowat, Some(conf.send_timeout))
+            }
+            Direction::ToClient => {
+                self.client.watch_write(core.send_lowat, Some(core.send_timeout))
+            }
+        }
     }
 
     /// The same for as long as the end is under way, which has a limit of its own.

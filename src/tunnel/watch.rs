@@ -4,6 +4,10 @@ use core::cell::Cell;
 
 use ngx::ffi::{ngx_current_msec, ngx_msec_t};
 
+use websocket_guard_core::frame::Role;
+
+use super::closing::random;
+use super::ping::{Asked, PingConf};
 use super::wheel::Waiting;
 use crate::request::Request;
 
@@ -15,6 +19,11 @@ pub struct Watch {
     /// The end of its lifetime, as `ngx_current_msec`.
     pub lifetime: Cell<Option<ngx_msec_t>>,
     pub drain: Cell<Turn>,
+    /// The sides that are asked whether they are there.
+    pub client: Option<Asked>,
+    pub backend: Option<Asked>,
+    /// When one of them is to be looked at.
+    pub ping: Cell<Option<ngx_msec_t>>,
     /// Whether the backend of a tunnel that is drained has sent a Close.
     pub backend_closed: Cell<bool>,
 }
@@ -32,12 +41,16 @@ pub enum Turn {
 }
 
 impl Watch {
-    pub fn new(request: Request) -> Self {
+    pub fn new(request: Request, ping: Option<PingConf>) -> Self {
+        let asked = |is_asked: bool| is_asked.then(|| Asked::new(random()));
         Self {
             waiting: Waiting::new(request),
             is_due: Cell::new(false),
             lifetime: Cell::new(None),
             drain: Cell::new(Turn::Off),
+            client: ping.and_then(|ping| asked(ping.client)),
+            backend: ping.and_then(|ping| asked(ping.backend)),
+            ping: Cell::new(None),
             backend_closed: Cell::new(false),
         }
     }
@@ -52,10 +65,20 @@ impl Watch {
             Turn::At(moment) | Turn::Under { until: moment } => Some(moment),
         };
         // A drain that is under way is the last thing that a tunnel does.
-        let lifetime = self.lifetime.get().filter(|_| !self.is_draining());
-        if let Some(moment) = [drain, lifetime].into_iter().flatten().min() {
+        let others =
+            [self.lifetime.get(), self.ping.get()].map(|it| it.filter(|_| !self.is_draining()));
+        if let Some(moment) = [drain].into_iter().chain(others).flatten().min() {
             // SAFETY: guaranteed by the caller.
             unsafe { self.waiting.wait_until(moment) };
+        }
+    }
+
+    /// A side that is asked.
+    #[inline(always)]
+    pub fn asked(&self, side: Role) -> Option<&Asked> {
+        match side {
+            Role::Client => self.client.as_ref(),
+            Role::Server => self.backend.as_ref(),
         }
     }
 
@@ -87,7 +110,7 @@ pub fn later(milliseconds: ngx_msec_t) -> ngx_msec_t {
 
 /// Any time up to that.
 pub fn up_to(milliseconds: ngx_msec_t) -> ngx_msec_t {
-    let random = u64::from(u32::from_ne_bytes(super::closing::fresh_key()));
+    let random = u64::from(u32::from_ne_bytes(random()));
     // Of 32 bits a product with a time of days has less than 64.
     (random.saturating_mul(milliseconds as u64 + 1) >> 32) as ngx_msec_t
 }
