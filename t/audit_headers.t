@@ -467,7 +467,7 @@ location /app/ {
 CONF
         files => { 'proxy.conf' => "HOST\nproxy_set_header X-App 2; #= duplicate-header\n" }],
     ['twice the same' => <<'CONF'],
-location /ws { RECIPE HOST PASS }
+location /ws { RECIPE proxy_set_header X-App 1; proxy_set_header X-App 1; PASS }
 CONF
     ['one of them is empty, and not sent' => <<'CONF'],
 location /ws { RECIPE proxy_set_header X-App 1; proxy_set_header X-App ""; PASS }

@@ -15,8 +15,7 @@ use crate::config::{Answer, Answering};
 use crate::findings::RunFinding;
 use crate::handshake::origin::Denied;
 
-use super::facts::{Facts, Gate};
-use super::obstacle::{obstacle, Obstacle};
+use super::facts::{Alteration, Facts, Gate};
 use super::redirect::{self, Redirect};
 
 pub(super) use tunnel::tunnel_end;
@@ -29,7 +28,11 @@ pub(super) fn request(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> 
         f.write_str("upgrade failed: ")?;
     }
     cause(f, finding, facts)?;
-    write!(f, "; {}", fix(finding, facts))
+    f.write_str("; ")?;
+    match finding {
+        RunFinding::UpgradeNotForwarded => location::fix_of_obstacles(f, facts),
+        _ => f.write_str(fix(finding, facts)),
+    }
 }
 
 fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
@@ -127,19 +130,13 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
                     \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
         }
         (RunFinding::Redirected, _) => return fix_of_redirect(facts).unwrap_or(usual),
-        (RunFinding::UpgradeNotForwarded, _) => {}
-        _ => return usual,
-    }
-    match obstacle(facts) {
-        Some(Obstacle::Handler(_)) => "use proxy_pass, uwsgi_pass or scgi_pass there",
-        Some(Obstacle::HttpVersion(_)) if facts.mode.is_guarded() => {
-            "remove its own proxy_http_version, or set it to 1.1"
-        }
-        Some(Obstacle::NoUpgrade | Obstacle::OtherUpgrade(_)) if facts.mode.is_guarded() => {
-            "remove its own \"proxy_set_header Upgrade\""
-        }
-        Some(Obstacle::NoConnection | Obstacle::OtherConnection(_)) if facts.mode.is_guarded() => {
-            "remove its own \"proxy_set_header Connection\""
+        (RunFinding::HandshakeAltered, _)
+            if matches!(
+                facts.upstream.and_then(|upstream| upstream.altered),
+                Some(Alteration::Doubled(_))
+            ) =>
+        {
+            "keep one of the two lines; one may stand in an included file"
         }
         _ => usual,
     }

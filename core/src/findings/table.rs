@@ -268,8 +268,8 @@ location /chat {
 }";
 
     DuplicateHeader "duplicate-header", Warn;
-    title: "two proxy_set_header lines set the same header to different values",
-    cause: "nginx does not let the later line replace the earlier one, it sends both; backends take the first, the last, or refuse",
+    title: "two proxy_set_header lines set the same header",
+    cause: "nginx does not let the later line replace the earlier one, it sends both; backends take the first, the last, or refuse. Equal values are told of Upgrade, Connection, Host and Sec-WebSocket-*, which backends answer with 400 or 426; typical is an include and the same line again",
     fix: "keep one of the two lines",
     symptom: "the backend answers 400, or behaves as if the line that you changed had no effect",
     example: "\
@@ -984,7 +984,7 @@ events {
 
     HandshakeAltered "handshake-altered", CONFIGURED;
     title: "the location changes the handshake on its way to the backend",
-    cause: "a directive of the location takes away or replaces a part of the handshake",
+    cause: "a directive of the location takes away, replaces or doubles a part of the handshake",
     fix: "remove that directive from the location",
     symptom: "the backend answers 400, 405 or 426 and says that a header is missing",
     example: "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31) changes the handshake by \"proxy_pass_request_headers off\"; remove that directive from the location [handshake-altered]";

@@ -100,10 +100,15 @@ pub fn duplicate_header<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Optio
     let (first, second) = entries.iter().enumerate().find_map(|(i, second)| {
         let earlier = entries.get(..i)?.iter().filter(sent).find(|first| {
             first.name.eq_ignore_ascii_case(second.name)
-                && first.value.text() != second.value.text()
+                && (first.value.text() != second.value.text() || is_single(second.name))
         });
         earlier.filter(|_| sent(&second)).map(|first| (first, second))
     })?;
+    if first.value.text() == second.value.text() {
+        let (name, text) = (second.name, second.value.text().unwrap_or_default());
+        let what = format!("sends {} twice, both times as \"{}\"", Quoted(name), Quoted(text));
+        return Some(Problem::new(what).at(proxied.headers.origin(second)));
+    }
     let what = format!(
         "sends {} twice, as \"{}\" and as \"{}\"",
         Quoted(second.name),
@@ -111,6 +116,12 @@ pub fn duplicate_header<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Optio
         Quoted(second.value.text().unwrap_or_default()),
     );
     Some(Problem::new(what).at(proxied.headers.origin(second)))
+}
+
+/// Whether backends refuse a handshake with two lines of a header, equal ones too.
+fn is_single(name: &[u8]) -> bool {
+    [&b"Upgrade"[..], b"Connection", b"Host"].iter().any(|single| name.eq_ignore_ascii_case(single))
+        || name.get(..14).is_some_and(|start| start.eq_ignore_ascii_case(b"Sec-WebSocket-"))
 }
 
 pub fn sec_header_cleared<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
@@ -471,7 +482,16 @@ mod tests {
             ["websocket_guard: location \"/chat\" sends host twice, as \"$host\" and as \
               \"$http_host\"; keep one of the two lines [duplicate-header] in nginx.conf:103"]
         );
-        assert!(names(&[with_hosts("$host", "$host")]).is_empty());
+        // Equal values count where a backend refuses two lines.
+        assert_eq!(names(&[with_hosts("$host", "$host")]), ["duplicate-header"]);
+        let others = [
+            ("Upgrade", "$http_upgrade"),
+            ("Connection", "$http_connection"),
+            ("Host", "$host"),
+            ("X-A", "b"),
+            ("X-A", "b"),
+        ];
+        assert!(names(&[with(inherited(&others))]).is_empty());
         assert!(names(&[with_hosts("", "$host")]).is_empty());
         assert!(names(&[with_hosts("$cookie_a", "$host")]).is_empty());
         // One list, one report.
