@@ -176,7 +176,7 @@ proxy_set_header Connection ""; #= connection-wrong
 location /ws { websocket_guard check; PASS }
 location ~ ^/other { websocket_guard check; PASS }
 CONF
-        line => '[error] websocket_guard: location "/ws" (and another) sends Connection "" for an upgrade, without '
+        line => '[error] websocket_guard: location "/ws" (and in another location) sends Connection "" for an upgrade, without '
             . qq{the token "upgrade"; $connection_fix}],
     ['own, where the guard must not touch it' => <<'CONF'],
 location /ws {

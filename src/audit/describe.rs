@@ -254,7 +254,13 @@ impl<'a> Describer<'a> {
         location.limit_conn = node
             .inherited(b"limit_conn")
             .filter(|_| !is_on(node, b"limit_conn_dry_run"))
-            .map(|directives| directives.origin());
+            .and_then(|found| {
+                let number = |it: &Directive| core::str::from_utf8(it.arg(1)?).ok()?.parse().ok();
+                let few =
+                    found.all().find(|it| number(it).is_some_and(|number: u32| number < 10))?;
+                let place = Some(few.place());
+                Some(if found.is_here() { SetAt::Here(place) } else { SetAt::Above(place) })
+            });
     }
 
     /// An `if` block with a pass directive of its own, unless no upgrade comes into it.

@@ -57,6 +57,10 @@ pub struct Site<'a> {
     pub workers: u64,
     /// `ngx_event_conf_t.connections`, or 512 (`DEFAULT_CONNECTIONS`) if unset. 0: not known.
     pub worker_connections: u64,
+    /// Where `worker_connections` stands, or the `events` block without it.
+    pub worker_connections_place: Option<Place<'a>>,
+    /// Where `worker_rlimit_nofile` stands.
+    pub open_files_place: Option<Place<'a>>,
     /// How many files a worker may open: `ngx_core_conf_t.rlimit_nofile`, or if that is unset, the
     /// soft `RLIMIT_NOFILE` of this process.
     pub open_files: Option<u64>,
@@ -173,7 +177,8 @@ pub struct Location<'a> {
     pub subrequests: &'a [Subrequest<'a>],
     /// `clcf->send_timeout`, in milliseconds, merged.
     pub send_timeout: Option<Setting<'a, u64>>,
-    /// The merged `limit_conn`s, if there are any and `limit_conn_dry_run` is off.
+    /// The merged `limit_conn` with a number below 10, if there is one and `limit_conn_dry_run` is off. Larger
+    /// limits are meant.
     pub limit_conn: Option<SetAt<'a>>,
     /// Whether `error_page` is in force (`clcf->error_pages`, merged).
     pub error_page: bool,

@@ -130,9 +130,9 @@ location /chat {
     proxy_pass http://backend;
 }";
 
-    Http10Upstream "http10-upstream", Error;
+    Http10Upstream "http10-upstream", Warn;
     title: "the location speaks HTTP/1.0 to the backend",
-    cause: "HTTP/1.0 has no upgrade; it is nginx's default for backends before 1.29.7",
+    cause: "HTTP/1.0 has no upgrade, and only some backends (Node's ws, nginx) make one all the same; it is nginx's default for backends before 1.29.7",
     fix: "add \"websocket_guard on;\" to the location, or \"proxy_http_version 1.1;\"",
     symptom: "wscat prints \"Unexpected server response: 400\" (or 200, 426); the backend's access log shows HTTP/1.0",
     example: "\
@@ -682,7 +682,7 @@ location /chat {
 
     LbNoAffinity "lb-no-affinity", Warn;
     title: "the upstream balances without session affinity",
-    cause: "an open WebSocket stays with its server, but the polling requests before it (socket.io, SockJS, SignalR), reconnections and state kept in one server do not find it again",
+    cause: "an open WebSocket stays with its server and any server may do, hence a notice; it is a warning where the name of the location tells of a library that polls (socket.io, SockJS, SignalR, Faye and others): the polling requests before it (socket.io, SockJS, SignalR), reconnections and state kept in one server do not find it again",
     fix: "add \"ip_hash;\" or \"hash $remote_addr consistent;\" to the upstream, or ignore this finding if any server will do",
     symptom: "socket.io: 400 \"Session ID unknown\"; works with one server, fails now and then with several",
     example: "\

@@ -93,7 +93,10 @@ pub fn tls_sni_missing<'a>(
     }
     let name = match context.upstream(proxied) {
         // It is the servers of the block that are connected to, so their names count.
-        Some(Upstream { block: true, named_server, .. }) => (*named_server)?,
+        Some(Upstream { block: true, named_server: Some(server), .. }) => server,
+        // Its name is what the certificate is checked for; one with a dot is meant as a domain.
+        Some(Upstream { block: true, name, .. }) if name.contains(&b'.') => name,
+        Some(Upstream { block: true, .. }) => return None,
         Some(upstream) => upstream.name,
         None => variable_host(&proxied.target)?,
     };
