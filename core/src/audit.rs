@@ -472,6 +472,7 @@ mod tests {
                     (http_version, read_timeout, buffering, method),
                     (cache, pass_request_headers, hidden, intercept_errors),
                 )| Proxied {
+                    added: None,
                     module,
                     target,
                     headers: Headers { known, entries, own, above },

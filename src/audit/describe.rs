@@ -236,6 +236,13 @@ impl<'a> Describer<'a> {
         // SAFETY: null, or a resolver with an array of connections.
         location.resolver = unsafe { core.resolver.as_ref() }.map(|it| it.connections.nelts > 0);
         location.answer = first(b"return").and_then(|directive| answer(node, directive));
+        location.sets_upgrade = node.own(b"proxy_set_header").any(|it| {
+            it.arg(0).is_some_and(|name| name.eq_ignore_ascii_case(b"Upgrade"))
+                && it.arg(1).is_some_and(|value| !value.is_empty())
+        });
+        location.bare = node.is_complete()
+            && ANSWERING.iter().all(|name| node.own(name).next().is_none())
+            && node.blocks().all(|block| block.kind() != BlockKind::If);
         location.rewrites = self.arenas.rewrites.alloc_extend(self.rewrites(node));
         location.fallback = first(b"try_files").and_then(|directive| {
             let name = directive.args().next_back().filter(|name| name.starts_with(b"@"))?;
@@ -326,6 +333,10 @@ impl<'a> Describer<'a> {
         }
     }
 }
+
+/// What a location has that is there for something else than to hand a request on.
+const ANSWERING: [&[u8]; 8] =
+    [b"root", b"alias", b"index", b"try_files", b"return", b"rewrite", b"error_page", b"internal"];
 
 /// The regular expression of a location.
 #[cfg(ngx_feature = "pcre")]

@@ -173,6 +173,10 @@ pub struct Location<'a> {
     pub error_targets: &'a [&'a [u8]],
     /// Whether an `if` in it that proxies takes every upgrade away from its own target.
     pub diverts: bool,
+    /// Whether its own `proxy_set_header` list has an Upgrade entry that is not empty, whatever answers in it.
+    pub sets_upgrade: bool,
+    /// Whether nothing stands in it that could answer: no pass directive, no `return`, no files.
+    pub bare: bool,
     /// The merged `auth_request` and `mirror`s.
     pub subrequests: &'a [Subrequest<'a>],
     /// `clcf->send_timeout`, in milliseconds, merged.
@@ -307,6 +311,8 @@ pub struct Proxied<'a> {
     /// Which headers of the handshake are kept from the client: those of them that
     /// `uc->hide_headers_hash` has.
     pub hidden: Hidden<'a>,
+    /// A header of the handshake that is added to every answer (`add_header ... always`), and where.
+    pub added: Option<(&'a [u8], SetAt<'a>)>,
     /// `proxy_intercept_errors` (`uc->intercept_errors`).
     pub intercept_errors: Option<Setting<'a, bool>>,
     /// `proxy_ssl_server_name` (`uc->ssl_server_name`).

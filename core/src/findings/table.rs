@@ -318,6 +318,44 @@ location /chat {
     proxy_pass http://backend;
 }";
 
+    SecHeaderReplaced "sec-header-replaced", Warn;
+    title: "the location sends a handshake header with a value of its own",
+    cause: "the backend answers what it was sent, and the client gets an answer to something that it did not ask: it fails the connection",
+    fix: "remove that proxy_set_header",
+    symptom: "the connection is opened and closed at once; the browser speaks of a subprotocol, an extension or an Accept that is wrong",
+    example: "\
+# before
+location /chat {
+    websocket_guard on;
+    proxy_set_header Sec-WebSocket-Protocol chat;
+    proxy_pass http://backend;
+}
+
+# after
+location /chat {
+    websocket_guard on;
+    proxy_pass http://backend;
+}";
+
+    ResponseHeaderAdded "response-header-added", Warn;
+    title: "a header of the handshake is added to the answer",
+    cause: "nginx adds it to the backend's 101, and a client that finds it twice, or with what it did not ask for, fails the connection",
+    fix: "remove that directive, or leave the header out",
+    symptom: "the connection is opened and closed at once; the browser speaks of a header of the handshake",
+    example: "\
+# before
+location /chat {
+    websocket_guard on;
+    add_header Sec-WebSocket-Protocol chat always;
+    proxy_pass http://backend;
+}
+
+# after
+location /chat {
+    websocket_guard on;
+    proxy_pass http://backend;
+}";
+
     ProxyMethod "proxy-method", Warn;
     title: "proxy_method is not GET",
     cause: "a WebSocket handshake is a GET (RFC 6455 section 4.1), and proxy_method replaces the client's method",
@@ -642,6 +680,24 @@ location /ws/ {
     proxy_pass http://backend/;
 }";
 
+    VariableUri "variable-uri", Notice;
+    title: "a proxy_pass with variables and a URI loses the query",
+    cause: "with variables in proxy_pass nginx sends the URI as it is written there: without the query, and with captures and $uri decoded",
+    fix: "add \"$is_args$args\" to it, or pass the whole URI on with $request_uri",
+    symptom: "the backend answers 400 or 404, or does not see the arguments that the client sent",
+    example: "\
+# before
+location ~ ^/app/(.*)$ {
+    websocket_guard on;
+    proxy_pass http://127.0.0.1:8080/$1;
+}
+
+# after
+location ~ ^/app/(.*)$ {
+    websocket_guard on;
+    proxy_pass http://127.0.0.1:8080/$1$is_args$args;
+}";
+
     ResolverMissing "resolver-missing", Warn;
     title: "proxy_pass has a variable host and there is no resolver",
     cause: "a name that comes from a variable is resolved for each request, which needs the resolver directive, unless it names an upstream block. Where nothing says that the variable holds a name, the audit is silent",
@@ -682,7 +738,7 @@ location /chat {
 
     LbNoAffinity "lb-no-affinity", Warn;
     title: "the upstream balances without session affinity",
-    cause: "an open WebSocket stays with its server and any server may do, hence a notice; it is a warning where the name of the location tells of a library that polls (socket.io, SockJS, SignalR, Faye and others): the polling requests before it (socket.io, SockJS, SignalR), reconnections and state kept in one server do not find it again",
+    cause: "an open WebSocket stays with its server, but the polling requests before it (socket.io, SockJS, SignalR), reconnections and state kept in one server do not find it again. It is a warning where the name of the location is one of a library that polls, else a notice: any server may do",
     fix: "add \"ip_hash;\" or \"hash $remote_addr consistent;\" to the upstream, or ignore this finding if any server will do",
     symptom: "socket.io: 400 \"Session ID unknown\"; works with one server, fails now and then with several",
     example: "\

@@ -118,6 +118,25 @@ pub fn duplicate_header<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Optio
     Some(Problem::new(what).at(proxied.headers.origin(second)))
 }
 
+pub fn sec_header_replaced<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+    const ASKED: [&[u8]; 4] = [
+        b"Sec-WebSocket-Key",
+        b"Sec-WebSocket-Version",
+        b"Sec-WebSocket-Protocol",
+        b"Sec-WebSocket-Extensions",
+    ];
+    let (header, value) = proxied.headers.entries.iter().find_map(|header| {
+        let name = ASKED.iter().find(|name| header.name.eq_ignore_ascii_case(name))?;
+        let value = header.value.for_upgrade().filter(|value| !value.is_empty())?;
+        // That is the one version that there is.
+        let usual = *name == b"Sec-WebSocket-Version" && value == b"13";
+        (!usual).then_some((header, value))
+    })?;
+    let (name, value) = (Quoted(header.name), Quoted(value));
+    let what = format!("sends {name} \"{value}\" in place of the client's own");
+    Some(Problem::new(what).at(proxied.headers.origin(header)))
+}
+
 /// Whether backends refuse a handshake with two lines of a header, equal ones too.
 fn is_single(name: &[u8]) -> bool {
     [&b"Upgrade"[..], b"Connection", b"Host"].iter().any(|single| name.eq_ignore_ascii_case(single))
@@ -521,7 +540,7 @@ mod tests {
             ("Host", "a"),
             ("Sec-WebSocket-Protocol", "chat"),
         ]);
-        assert!(names(&[replaced]).is_empty());
+        assert_eq!(names(&[replaced]), ["sec-header-replaced"]);
     }
 
     #[test]
