@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(95);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(112);
 
 # ---- missing-upgrade -----------------------------------------------------------------------------
 
@@ -158,11 +158,12 @@ CONF
 
 # ---- connection-wrong ----------------------------------------------------------------------------
 
+my $keepalive_fix = 'add "websocket_guard auto;" to the location, which sends that with plain requests only';
 my $connection_fix = 'remove the "proxy_set_header Connection" and use "websocket_guard on;", which sends what each '
     . 'request needs';
 
 audits($t, 'connection-wrong',
-    qq{[error] websocket_guard: location "/ws" sends Connection "close" for an upgrade, without the token "upgrade"; $connection_fix},
+    qq{[error] websocket_guard: location "/ws" sends Connection "close" for an upgrade, without the token "upgrade"; $keepalive_fix},
     ['a constant' => <<'CONF'],
 location /ws {
     HTTP11 UPGRADE HOST
@@ -177,7 +178,7 @@ location /ws { websocket_guard check; PASS }
 location ~ ^/other { websocket_guard check; PASS }
 CONF
         line => '[error] websocket_guard: location "/ws" (and in another location) sends Connection "" for an upgrade, without '
-            . qq{the token "upgrade"; $connection_fix}],
+            . qq{the token "upgrade"; $keepalive_fix}],
     ['own, where the guard must not touch it' => <<'CONF'],
 location /ws {
     websocket_guard on;
@@ -605,7 +606,7 @@ CONF
 location /app/ {
     HOST PASS
     location ~ ^/app/ws { #= host-not-forwarded
-        websocket_guard on;
+        websocket_guard auto;
         set $backend 127.0.0.1:8081;
         proxy_set_header X-App 1;
         proxy_pass http://$backend;
@@ -613,7 +614,25 @@ location /app/ {
 }
 CONF
         line => q{[notice] websocket_guard: location "^/app/ws" does not pass the client's Host on, the backend sees the }
-            . q{upstream's name; add "websocket_guard_forwarded on;", or "proxy_set_header Host $http_host;"}],
+            . q{upstream's name; add "proxy_set_header Host $http_host;" to the location}],
+    ['auto, and an address' => <<'CONF',
+location /ws { #= host-not-forwarded
+    websocket_guard auto; PASS
+}
+CONF
+        line => q{[notice] websocket_guard: location "/ws" does not pass the client's Host on, the backend sees the }
+            . q{upstream's name; add "websocket_guard_forwarded host;" to the location}],
+    ['a domain' => <<'CONF',
+upstream chat.example.com { server 127.0.0.1:8081; }
+server {
+    listen 127.0.0.1:8080;
+    proxy_set_header X-App 1;
+    location /ws { #= host-not-forwarded
+        websocket_guard on; proxy_pass http://chat.example.com;
+    }
+}
+CONF
+    ],
     ['in an included file, headers of the server' => <<'CONF',
 HTTP11 UPGRADE CONNECTION
 include ws.conf;
@@ -627,7 +646,10 @@ HOST
 location /ws { websocket_guard on; PASS }
 CONF
     ['the guard sets it' => <<'CONF'],
-location /ws { websocket_guard on; websocket_guard_forwarded on; PASS }
+location /ws { websocket_guard on; PASS }
+location /variable { websocket_guard on; proxy_set_header X-App 1; set $backend 127.0.0.1:8081; proxy_pass http://$backend; }
+location /auto { websocket_guard auto; websocket_guard_forwarded host; PASS }
+location /on { websocket_guard auto; websocket_guard_forwarded on; PASS }
 CONF
 );
 

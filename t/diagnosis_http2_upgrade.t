@@ -86,7 +86,7 @@ for my $path (qw! /on/ /lenient/ /auto/ !) {
 is_deeply([requests_seen($t)], [], 'nothing was passed on');
 
 my ($status, $h2c) = $refuses ? (400, '') : (200, ', [info] Upgrade "h2c" does not name websocket, served as '
-    . 'plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]');
+    . 'plain HTTP; nothing is to be done, clients that offer it go on without it [not-websocket]');
 for my $path (qw! /check/ /off/ !) {
     is(over_http2($path, upgrade => 'websocket', @handshake), "$status, $line", "$path: websocket");
     is(over_http2($path, upgrade => 'h2c'), "$status$h2c", "$path: h2c");

@@ -19,11 +19,11 @@ use std::fmt;
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 pub use facts::{
-    Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
-    NamedPlace, OtherServer, OwnSettings, Preface, Reached, Sent, SwitchFault, Waiting,
+    Alteration, Asks, BackendFacts, Dropped, Early, EarlySigns, Facts, Failure, Gate, Handler,
+    Limit, NamedPlace, OtherServer, OwnSettings, Preface, Reached, Sent, SwitchFault, Waiting,
 };
 pub use redirect::{tells_tls, TLS_IN_FRONT};
-pub use tunnel::{End, EndSigns, TunnelEnd};
+pub use tunnel::{End, EndSigns, FrameError, TunnelEnd};
 
 /// The diagnosis of a request, if there is anything to say about it.
 ///

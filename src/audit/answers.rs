@@ -8,8 +8,8 @@ use websocket_guard_core::config::{Answers, BlockKind, Node};
 use websocket_guard_core::diagnosis::OwnSettings;
 use websocket_guard_core::words::Place;
 
-use crate::conf::{LevelAnswers, MergedLevel};
-use crate::request::bytes;
+use crate::configuration::conf::{LevelAnswers, MergedLevel};
+use crate::nginx::bytes;
 
 /// The answering directives of all levels that have any, by the number of the level.
 ///

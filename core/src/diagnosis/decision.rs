@@ -74,6 +74,10 @@ fn other_protocol(facts: &Facts) -> Option<RunFinding> {
     if facts.polling_body_refused() {
         return Some(RunFinding::BodyTooLarge);
     }
+    let refused = facts.upstream.is_some_and(|u| u.reached == Reached::Header && u.status >= 400);
+    if facts.mode.is_guarded() && facts.dropped.is_some() && refused {
+        return Some(RunFinding::ProtocolDropped);
+    }
     Some(RunFinding::NotWebsocket)
 }
 

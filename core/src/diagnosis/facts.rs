@@ -5,6 +5,7 @@ use std::fmt;
 use crate::config::Answer;
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::Fault;
+use crate::handshake::upgrade::Protocols;
 use crate::handshake::Violation;
 use crate::http::version::HttpVersion;
 use crate::text::escape::Escaped;
@@ -59,6 +60,8 @@ pub struct Facts<'a> {
     pub asks: Asks,
     /// The first Upgrade line; empty without one.
     pub upgrade: &'a [u8],
+    /// For [`Asks::Other`]: what the request could have been upgraded to.
+    pub dropped: Option<Dropped<'a>>,
     /// Whether there is a Sec-WebSocket-Key line.
     pub key: bool,
     /// The Origin line.
@@ -213,6 +216,15 @@ pub enum Asks {
     Listed,
     /// It names nothing of websocket_guard_upgrade.
     Other,
+}
+
+/// A protocol that a request asks for rightly, but that `websocket_guard_upgrade` does not list.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropped<'a> {
+    /// As the client wrote it.
+    pub name: &'a [u8],
+    /// What is listed.
+    pub listed: &'a Protocols,
 }
 
 /// The result of the checks before proxying.
@@ -408,6 +420,7 @@ impl Default for Facts<'_> {
             tls_in_front: None,
             asks: Asks::Nothing,
             upgrade: b"",
+            dropped: None,
             key: false,
             origin: None,
             subprotocols: None,

@@ -29,8 +29,17 @@ pub(super) fn request(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> 
     }
     cause(f, finding, facts)?;
     f.write_str("; ")?;
-    match finding {
-        RunFinding::UpgradeNotForwarded => location::fix_of_obstacles(f, facts),
+    remedy(f, finding, facts)
+}
+
+/// What to do, with values of the request where they belong into it.
+fn remedy(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
+    let dropped = facts.dropped.filter(|_| facts.mode.is_guarded());
+    match (finding, dropped) {
+        (RunFinding::ProtocolDropped | RunFinding::Unsolicited101, Some(dropped)) => {
+            client::list_protocol(f, dropped)
+        }
+        (RunFinding::UpgradeNotForwarded, _) => location::fix_of_obstacles(f, facts),
         _ => f.write_str(fix(finding, facts)),
     }
 }
@@ -38,6 +47,7 @@ pub(super) fn request(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> 
 fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
     match finding {
         RunFinding::NotWebsocket => client::not_websocket(f, facts),
+        RunFinding::ProtocolDropped => client::protocol_dropped(f, facts),
         RunFinding::StrippedUpgrade => client::stripped_upgrade(f, facts),
         RunFinding::HandshakeMethod => client::handshake_method(f, facts),
         RunFinding::HandshakeHttpVersion => {
@@ -128,6 +138,13 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         {
             return "have the backend leave that header out, or add \
                     \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
+        }
+        (RunFinding::NotWebsocket, _) if client::passes_upgrade_on(facts) => {
+            return "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists";
+        }
+        // Such as h2c, which cannot be listed.
+        (RunFinding::NotWebsocket, _) if facts.dropped.is_none() => {
+            return "nothing is to be done, clients that offer it go on without it";
         }
         (RunFinding::Redirected, _) => return fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::HandshakeAltered, _)

@@ -1,9 +1,13 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use crate::config::{Answer, Answering};
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
+use crate::frame::{self, Role};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
+use crate::handshake::upgrade::Protocols;
 use crate::handshake::{ValueFault, Violation};
 use crate::http::version::HttpVersion;
 
@@ -96,6 +100,20 @@ fn switched(fault: SwitchFault<'static>) -> Facts<'static> {
     Facts { mode: Mode::On, status: 502, ..upstream(101, |u| u.switch_fault = Some(fault)) }
 }
 
+/// A request for another protocol, which the guard made a plain one.
+fn dropped(status: u16) -> Facts<'static> {
+    static LISTED: LazyLock<Protocols> = LazyLock::new(Protocols::default);
+    Facts {
+        mode: Mode::On,
+        asks: Asks::Other,
+        method: b"POST",
+        upgrade: b"SPDY/3.1",
+        dropped: Some(Dropped { name: b"SPDY/3.1", listed: &LISTED }),
+        key: false,
+        ..upstream(status, |u| u.upgrade = Sent::Nothing)
+    }
+}
+
 fn plain(status: u16) -> Facts<'static> {
     Facts { asks: Asks::Nothing, upgrade: b"", key: false, ..answered(status) }
 }
@@ -115,7 +133,8 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
             RunFinding::NotWebsocket,
             Facts {
                 asks: Asks::Other,
-                upgrade: b"h2c",
+                upgrade: b"foo/2",
+                dropped: dropped(200).dropped,
                 key: false,
                 ..upstream(200, |u| u.upgrade = Sent::Nothing)
             },
@@ -123,6 +142,21 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 plain(200),
                 answered(200),
                 Facts { asks: Asks::Listed, upgrade: b"foo", ..answered(200) },
+                dropped(400),
+            ],
+        ),
+        (
+            RunFinding::ProtocolDropped,
+            dropped(400),
+            vec![
+                dropped(200),
+                dropped(302),
+                // Nothing could be listed, or nothing was taken away.
+                Facts { upgrade: b"h2c", dropped: None, ..dropped(400) },
+                Facts { mode: Mode::Check, ..dropped(400) },
+                Facts { asks: Asks::Listed, dropped: None, ..dropped(400) },
+                // The backend said nothing.
+                Facts { upstream: None, ..dropped(400) },
             ],
         ),
         (
@@ -619,6 +653,25 @@ fn other_upgrade_protocols() {
     assert_eq!(finding(&other(large)), Some(Finding::BodyTooLarge));
     assert!(line(&other(answered(200))).contains("passed on by a proxy_set_header"));
 
+    // One that the guard took away, answered all the same.
+    let taken =
+        Facts { status: 502, ..upstream(101, |u| u.switch_fault = Some(SwitchFault::Unsolicited)) };
+    let Facts { mode, asks, upgrade, dropped, .. } = dropped(400);
+    let taken = Facts { mode, asks, upgrade, dropped, key: false, ..taken };
+    assert_eq!(finding(&taken), Some(Finding::Unsolicited101));
+    assert!(line(&taken).contains(
+        "answered 101, although Upgrade \"SPDY/3.1\" was not passed on; add \"websocket_guard_upgrade \
+         websocket SPDY/3.1;\" to the location ["
+    ));
+    let h2c = Facts { upgrade: b"h2c", dropped: None, ..taken };
+    assert!(line(&h2c).contains("although Upgrade \"h2c\" was not passed on; correct the backend"));
+    // A long list is not repeated.
+    let words: Vec<String> = (0..64).map(|n| format!("{n}{}", "x".repeat(500))).collect();
+    let listed_words = Protocols::new(words.iter().map(|word| word.as_bytes())).unwrap();
+    let name = &[b'y'; 9000][..];
+    let long = Facts { dropped: Some(Dropped { name, listed: &listed_words }), ..taken };
+    assert!(line(&long).contains("yyy...\" to websocket_guard_upgrade ["), "{}", line(&long));
+
     assert_eq!(finding(&listed(answered(101))), None);
     assert_eq!(finding(&listed(answered(500))), None);
     assert_eq!(finding(&listed(violated(Violation::Method))), Some(Finding::HandshakeMethod));
@@ -888,7 +941,7 @@ fn levels() {
     assert_eq!(level(&by_nginx(499)), Some(Some(Level::Info)));
     let end = ended(End::Shutdown);
     let level = diagnose_end(&end).map(|diagnosis| diagnosis.level());
-    assert_eq!(level, Some(Some(Level::Notice)));
+    assert_eq!(level, Some(Some(Level::Error)));
 }
 
 fn ended(end: End) -> TunnelEnd<'static> {
@@ -923,6 +976,9 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         (EndFinding::TunnelBackendStalled, ended(End::BackendStalled)),
         (EndFinding::TunnelClientReset, client_silent(End::ClientReset)),
         (EndFinding::TunnelBackendReset, ended(End::BackendReset)),
+        (EndFinding::TunnelClientGone, client_silent(End::ClientGone)),
+        (EndFinding::TunnelBackendGone, ended(End::BackendGone)),
+        (EndFinding::TunnelFrameError, ended(frame_error(Role::Client, true))),
         (EndFinding::TunnelShutdown, ended(End::Shutdown)),
     ];
     assert_eq!(cases.map(|(finding, _)| finding), EndFinding::ALL);
@@ -942,7 +998,57 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         let line = diagnose_end(&end).map_or_else(String::new, |d| d.line().to_string());
         assert!(line.ends_with(&format!(", or raise {limit} [tunnel-idle]")), "{line}");
     }
-    assert!(diagnose_end(&ended(End::Closed)).is_none());
+    for end in [End::Closed, End::ClientClose, End::BackendClose] {
+        assert!(diagnose_end(&ended(end)).is_none());
+    }
+    for (end, text) in [
+        (
+            frame_error(Role::Server, false),
+            "websocket_guard: backend 127.0.0.1:8080 broke RFC 6455 section 5.1: a frame of a client \
+             is not masked; its tunnel goes on after 5m, and nobody looks at its frames any more \
+             (client silent for 350ms, ",
+        ),
+        (End::FastStop, "websocket_guard: tunnel cut after 5m: nginx was stopped at once (client "),
+    ] {
+        let end = ended(end);
+        let line = diagnose_end(&end).map_or_else(String::new, |d| d.line().to_string());
+        assert!(line.starts_with(text), "{line}");
+    }
+}
+
+fn frame_error(sender: Role, is_end: bool) -> End {
+    End::FrameError(FrameError { sender, violation: frame::Violation::Unmasked, is_end })
+}
+
+#[test]
+fn frames_tell_who_closed() {
+    let none = EndSigns::default();
+    let tracked = EndSigns { client_tracked: true, backend_tracked: true, ..none };
+    let eof = EndSigns { client_eof: true, backend_eof: true, ..tracked };
+    for (signs, end, name) in [
+        (EndSigns { client_eof: true, ..tracked }, End::ClientGone, "client-gone"),
+        (EndSigns { backend_eof: true, ..tracked }, End::BackendGone, "backend-gone"),
+        (EndSigns { client_first: true, ..eof }, End::ClientGone, "client-gone"),
+        (eof, End::BackendGone, "backend-gone"),
+        (EndSigns { client_tracked: false, client_first: true, ..eof }, End::Closed, ""),
+        (EndSigns { backend_tracked: false, ..eof }, End::Closed, ""),
+        (EndSigns { first_close: Some(Role::Client), ..eof }, End::ClientClose, "client-close"),
+        (EndSigns { first_close: Some(Role::Server), ..eof }, End::BackendClose, "backend-close"),
+        (
+            EndSigns { first_close: Some(Role::Client), backend_error: true, ..eof },
+            End::ClientClose,
+            "client-close",
+        ),
+        (EndSigns { first_close: Some(Role::Client), rc: 504, ..eof }, End::Idle, "idle"),
+        (
+            EndSigns { client_error: true, client_eof: true, ..tracked },
+            End::ClientReset,
+            "client-reset",
+        ),
+    ] {
+        assert_eq!(End::infer(signs), end, "{signs:?}");
+        assert_eq!(end.name(), name);
+    }
 }
 
 #[test]
@@ -1149,6 +1255,10 @@ impl<'a> Any<'a> {
             Early::HeaderTooLarge,
             Early::UriTooLong,
         ];
+        static LISTED: LazyLock<Protocols> = LazyLock::new(|| {
+            let words: Vec<String> = (0..8).map(|n| format!("{n}{}", "x".repeat(5000))).collect();
+            Protocols::new(words.iter().map(|word| word.as_bytes())).unwrap_or_default()
+        });
         Facts {
             mode: self.one_of(&[Mode::Off, Mode::Check, Mode::Auto, Mode::On]),
             location: self.place(),
@@ -1179,6 +1289,7 @@ impl<'a> Any<'a> {
                 Asks::Other,
             ]),
             upgrade: self.bytes(),
+            dropped: self.flag().then(|| Dropped { name: self.bytes(), listed: &LISTED }),
             key: self.flag(),
             origin: self.maybe(),
             subprotocols: self.maybe(),
@@ -1258,9 +1369,11 @@ proptest! {
         times in any::<[u64; 4]>(),
         rc in prop_oneof![Just(0), Just(408), Just(504), any::<isize>()],
         signs in any::<[bool; 6]>(),
+        tracked in any::<[bool; 3]>(),
     ) {
         let [client_eof, client_error, backend_eof, backend_error, backend_write_timedout, shutdown] =
             signs;
+        let [client_tracked, backend_tracked, client_first] = tracked;
         let [age_ms, limit_ms, client_silent_ms, backend_silent_ms] = times;
         let end = TunnelEnd {
             end: End::infer(EndSigns {
@@ -1271,6 +1384,10 @@ proptest! {
                 backend_error,
                 backend_write_timedout,
                 shutdown,
+                first_close: None,
+                client_tracked,
+                backend_tracked,
+                client_first,
             }),
             age_ms,
             limit_ms,

@@ -192,7 +192,7 @@ location /chat {
 
     ConnectionWrong "connection-wrong", Error;
     title: "the Connection header sent to the backend lacks the token \"upgrade\"",
-    cause: "an empty value, \"close\" or \"keep-alive\", or a map that yields one of them, tells the backend that no upgrade is asked for",
+    cause: "an empty value, \"close\" or \"keep-alive\", or a map that yields one of them, tells the backend that no upgrade is asked for. In a guarded location an own or inherited \"\" or \"close\" is sent with plain requests only",
     fix: "remove the \"proxy_set_header Connection\" and use \"websocket_guard on;\", which sends what each request needs",
     symptom: "as with missing-upgrade; typical of a location copied from a keepalive recipe",
     example: "\
@@ -205,7 +205,8 @@ location /chat {
 
 # after
 location /chat {
-    websocket_guard on;
+    websocket_guard auto;
+    proxy_set_header Connection \"\";
     proxy_pass http://backend;
 }";
 
@@ -624,19 +625,19 @@ send_timeout 60s;";
     HostNotForwarded "host-not-forwarded", Notice;
     title: "the backend sees the upstream's name in Host",
     cause: "nginx sends the name given in proxy_pass as Host by default; a backend that compares Origin with Host refuses the handshake",
-    fix: "add \"websocket_guard_forwarded on;\", or \"proxy_set_header Host $http_host;\"",
+    fix: "add \"proxy_set_header Host $http_host;\" to the location",
     symptom: "the backend answers 403 to browsers, while wscat, which sends no Origin, gets through",
     example: "\
 # before
 location /chat {
-    websocket_guard on;
+    websocket_guard auto;
     proxy_pass http://backend;
 }
 
 # after
 location /chat {
-    websocket_guard on;
-    websocket_guard_forwarded on;
+    websocket_guard auto;
+    websocket_guard_forwarded host;
     proxy_pass http://backend;
 }";
 
@@ -850,7 +851,14 @@ events {
     cause: "the Upgrade header names only protocols that are not in websocket_guard_upgrade, such as h2c, so the request is served as plain HTTP",
     fix: "list it in websocket_guard_upgrade if the backend shall speak it",
     symptom: "usually none: curl --http2 and Java clients offer h2c and go on without it",
-    example: "websocket_guard: Upgrade \"h2c\" does not name websocket, served as plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]";
+    example: "websocket_guard: Upgrade \"foo/2\" does not name websocket, served as plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]";
+
+    ProtocolDropped "protocol-dropped", CONFIGURED;
+    title: "the guard took an Upgrade away that the backend wanted",
+    cause: "the request asks for a protocol that websocket_guard_upgrade does not list, so it was proxied as plain HTTP, and the backend answered with an error. Container and VPN control protocols upgrade, often with POST, to protocols of their own",
+    fix: "add the protocol to websocket_guard_upgrade",
+    symptom: "what worked without the guard fails: docker exec, kubectl exec, tailscale and the like get 400, 404 or 426",
+    example: "websocket_guard: upgrade failed: Upgrade \"SPDY/3.1\" was not passed on, and backend 127.0.0.1:8080 answered 400 to what was left; add \"websocket_guard_upgrade websocket SPDY/3.1;\" to the location [protocol-dropped]";
 
     StrippedUpgrade "stripped-upgrade", CONFIGURED;
     title: "something in front of this nginx removed the Upgrade header",
@@ -1227,11 +1235,32 @@ events {
     symptom: "many clients close with 1006 at the same moment",
     example: "websocket_guard: tunnel ended after 5m: backend 127.0.0.1:8080 reset the connection (client silent for 350ms, backend silent for 4m); see the backend's log, and idle limits of what stands between it and nginx [tunnel-backend-reset]";
 
-    TunnelShutdown "tunnel-shutdown", Notice;
+    TunnelClientGone "tunnel-client-gone", Info;
+    title: "the client's connection ended without a Close frame",
+    cause: "the client's program ended, or closed its connection without closing the WebSocket (RFC 6455 section 7.1.1); with TLS a reset looks the same",
+    fix: "nothing, if it happens now and then; else see what the client does, or what stands between it and nginx",
+    symptom: "the backend sees the connection end with 1006, or with 1001 where websocket_guard_close is on",
+    example: "websocket_guard: tunnel ended after 5m: the client's connection ended without a Close frame (client silent for 4m, backend silent for 350ms); nothing, if it happens now and then; else see what the client does, or what stands between it and nginx [tunnel-client-gone]";
+
+    TunnelBackendGone "tunnel-backend-gone", Error;
+    title: "the backend's connection ended without a Close frame",
+    cause: "the backend crashed, was killed or restarted, or closes its connections without closing the WebSockets (RFC 6455 section 7.1.1)",
+    fix: "see the backend's log, and have it send a Close when it stops",
+    symptom: "browsers close with 1006, or with 1014 where websocket_guard_close is on, many at the same moment",
+    example: "websocket_guard: tunnel ended after 5m: the connection of backend 127.0.0.1:8080 ended without a Close frame (client silent for 350ms, backend silent for 4m); see the backend's log, and have it send a Close when it stops [tunnel-backend-gone]";
+
+    TunnelFrameError "tunnel-frame-error", Error;
+    title: "a frame broke RFC 6455",
+    cause: "one side sent what is no WebSocket frame, or one that is not allowed there; with \"websocket_guard_frames strict\" that ends the tunnel, else it goes on",
+    fix: "correct that program",
+    symptom: "the connection closes with 1002, at the other side or, with \"websocket_guard_frames strict\", at both",
+    example: "websocket_guard: tunnel cut after 5m: the client broke RFC 6455 section 5.1: a frame of a client is not masked (client silent for 350ms, backend silent for 4m); correct that program [tunnel-frame-error]";
+
+    TunnelShutdown "tunnel-shutdown", Error;
     title: "a tunnel was cut by the shutdown of an old worker",
-    cause: "after a reload, worker_shutdown_timeout ends what the old workers still hold",
+    cause: "after a reload, worker_shutdown_timeout ends what the old workers still hold; a fast stop of nginx (SIGTERM) ends all at once",
     fix: "raise worker_shutdown_timeout, and have clients reconnect",
-    symptom: "clients close with 1006 some time after a reload",
+    symptom: "clients close with 1006, or with 1012 where websocket_guard_close is on, some time after a reload or when nginx is stopped",
     example: "websocket_guard: tunnel cut after 5m: the old worker was shut down by worker_shutdown_timeout after a reload (client silent for 350ms, backend silent for 4m); raise worker_shutdown_timeout, and have clients reconnect [tunnel-shutdown]";
 }
 

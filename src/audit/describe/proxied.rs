@@ -13,11 +13,13 @@ use websocket_guard_core::config::{Directive, Node};
 use websocket_guard_core::words::Mode;
 use websocket_guard_core::words::SetAt;
 
-use super::{origin, Describer};
-use crate::conf::LocationConf;
+use super::describer::{origin, Describer};
+use crate::configuration::conf::LocationConf;
+use crate::configuration::foreign::proxies;
+use crate::configuration::words::Forwarded;
+use crate::nginx::bytes;
+use crate::nginx::http_version as as_version;
 use crate::nginx::{elements, ngx_str};
-use crate::proxies;
-use crate::request::{bytes, http_version as as_version};
 
 /// A location that one of the proxy modules serves.
 pub struct ProxiedLocation<'l, 'a> {
@@ -67,10 +69,14 @@ impl<'a> Describer<'a> {
                 location.module.headers_source.map(|field| field.read(location.module_conf)),
             )
         };
+        let target = self.target(module, location);
+        let host_is_domain = conf.forwarded() == Forwarded::Host
+            && target.upstream.is_some_and(|upstream| !upstream.names_no_site());
         Proxied {
             module,
-            target: self.target(module, location),
+            target,
             headers: list.map(|list| self.headers(list, node, conf)).unwrap_or_default(),
+            host_is_domain,
             http_version: http_version.map(|version| Setting {
                 value: as_version(version),
                 origin: filled_in(full_name!(module, "http_version")),
