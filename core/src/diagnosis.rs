@@ -20,7 +20,7 @@ use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 pub use facts::{
     Alteration, Asks, BackendFacts, Dropped, Early, EarlySigns, Facts, Failure, Gate, Handler,
-    Limit, NamedPlace, OtherServer, Preface, Reached, Sent, SwitchFault, Waiting,
+    Limit, NamedPlace, OtherServer, OwnSettings, Preface, Reached, Sent, SwitchFault, Waiting,
 };
 pub use redirect::{tells_tls, TLS_IN_FRONT};
 pub use tunnel::{End, EndSigns, FrameError, TunnelEnd};

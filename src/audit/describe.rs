@@ -20,7 +20,7 @@ use websocket_guard_core::audit::model::{
 };
 use websocket_guard_core::config::{BlockKind, Directive, Node, Tree, Variables};
 use websocket_guard_core::http::status::is_redirect;
-use websocket_guard_core::words::Place;
+use websocket_guard_core::words::{Place, SetAt};
 
 #[cfg(ngx_feature = "pcre")]
 use self::describer::Regex;
@@ -210,6 +210,13 @@ impl<'a> Describer<'a> {
         // SAFETY: null, or a resolver with an array of connections.
         location.resolver = unsafe { core.resolver.as_ref() }.map(|it| it.connections.nelts > 0);
         location.answer = first(b"return").and_then(|directive| answer(node, directive));
+        location.sets_upgrade = node.own(b"proxy_set_header").any(|it| {
+            it.arg(0).is_some_and(|name| name.eq_ignore_ascii_case(b"Upgrade"))
+                && it.arg(1).is_some_and(|value| !value.is_empty())
+        });
+        location.bare = node.is_complete()
+            && ANSWERING.iter().all(|name| node.own(name).next().is_none())
+            && node.blocks().all(|block| block.kind() != BlockKind::If);
         location.rewrites = self.arenas.rewrites.alloc_extend(self.rewrites(node));
         location.fallback = first(b"try_files").and_then(|directive| {
             let name = directive.args().next_back().filter(|name| name.starts_with(b"@"))?;
@@ -228,7 +235,13 @@ impl<'a> Describer<'a> {
         location.limit_conn = node
             .inherited(b"limit_conn")
             .filter(|_| !is_on(node, b"limit_conn_dry_run"))
-            .map(|directives| directives.origin());
+            .and_then(|found| {
+                let number = |it: &Directive| core::str::from_utf8(it.arg(1)?).ok()?.parse().ok();
+                let few =
+                    found.all().find(|it| number(it).is_some_and(|number: u32| number < 10))?;
+                let place = Some(few.place());
+                Some(if found.is_here() { SetAt::Here(place) } else { SetAt::Above(place) })
+            });
     }
 
     /// An `if` block with a pass directive of its own, unless no upgrade comes into it.
@@ -294,6 +307,10 @@ impl<'a> Describer<'a> {
         }
     }
 }
+
+/// What a location has that is there for something else than to hand a request on.
+const ANSWERING: [&[u8]; 8] =
+    [b"root", b"alias", b"index", b"try_files", b"return", b"rewrite", b"error_page", b"internal"];
 
 fn place(opened: Opening) -> Place<'static> {
     Place { file: bytes(opened.file), line: opened.line }

@@ -12,7 +12,7 @@ use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
 use websocket_guard_core::config::Answers;
-use websocket_guard_core::diagnosis::NamedPlace;
+use websocket_guard_core::diagnosis::{NamedPlace, OwnSettings};
 use websocket_guard_core::findings::{Finding, FindingSet};
 use websocket_guard_core::handshake::origin::OriginPolicy;
 use websocket_guard_core::handshake::upgrade::Protocols;
@@ -106,11 +106,12 @@ pub struct MainConf {
     pub reports: Delivered,
 }
 
-/// What answers without a backend in a level.
+/// What of the text of a level is told with a diagnosis.
 pub struct LevelAnswers {
     /// The number of its server's own level.
     pub server: u32,
     pub answers: Answers<'static>,
+    pub own: OwnSettings,
 }
 
 /// A level that was merged.

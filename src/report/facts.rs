@@ -7,6 +7,7 @@ use websocket_guard_core::diagnosis::{
     tells_tls, Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler,
     Limit, NamedPlace, Preface, Reached, Sent, TLS_IN_FRONT,
 };
+use websocket_guard_core::http::field;
 use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::{is_polled, Mode, Place};
@@ -78,6 +79,11 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         mode: location.conf.mode(),
         location: (!is_error_page && (reached || !location.core.name.is_empty()))
             .then(|| location.place()),
+        own: request
+            .main_conf()
+            .and_then(|main| main.answers.get(&location.conf.number))
+            .map(|level| level.own)
+            .unwrap_or_default(),
         realtime: is_realtime(location),
         server: server(request, location),
         other_server: other_server(request),
@@ -373,6 +379,16 @@ fn as_sent(sent: Option<Head<'static>>, name: &str) -> Sent<'static> {
     }
 }
 
+/// The headers of which a handshake has one.
+const SINGLE: [&str; 6] = [
+    "Upgrade",
+    "Connection",
+    "Host",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+    "Sec-WebSocket-Protocol",
+];
+
 /// What of the handshake did not reach the backend as it came.
 fn alteration(
     request: &Request,
@@ -389,8 +405,15 @@ fn alteration(
     if let Some(name) = lost {
         return Some(Alteration::Emptied(name.as_bytes()));
     }
-    (request.raw().method_name.as_bytes() == b"GET" && sent.method() != b"GET")
-        .then(|| Alteration::Method(sent.method()))
+    if request.raw().method_name.as_bytes() == b"GET" && sent.method() != b"GET" {
+        return Some(Alteration::Method(sent.method()));
+    }
+    let doubled = SINGLE.into_iter().find(|name| {
+        let of_client = request.values(name).count();
+        let [lines] = field::find(sent.fields(), [*name]);
+        lines.count() > of_client.max(1)
+    });
+    doubled.map(|name| Alteration::Doubled(name.as_bytes()))
 }
 
 #[cfg(ngx_feature = "http_cache")]

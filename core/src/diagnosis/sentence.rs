@@ -15,8 +15,7 @@ use crate::config::{Answer, Answering};
 use crate::findings::RunFinding;
 use crate::handshake::origin::Denied;
 
-use super::facts::{Facts, Gate};
-use super::obstacle::{obstacle, Obstacle};
+use super::facts::{Alteration, Facts, Gate};
 use super::redirect::{self, Redirect};
 
 pub(super) use tunnel::tunnel_end;
@@ -40,6 +39,7 @@ fn remedy(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result 
         (RunFinding::ProtocolDropped | RunFinding::Unsolicited101, Some(dropped)) => {
             client::list_protocol(f, dropped)
         }
+        (RunFinding::UpgradeNotForwarded, _) => location::fix_of_obstacles(f, facts),
         _ => f.write_str(fix(finding, facts)),
     }
 }
@@ -119,47 +119,41 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
     }
     match (finding, facts.gate) {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Missing, .. }) => {
-            return "add \"none\" to websocket_guard_origin if clients that are no browsers may \
-                    connect";
+            "add \"none\" to websocket_guard_origin if clients that are no browsers may \
+                    connect"
         }
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Repeated(_), .. }) => {
-            return "correct the client, or the proxy in front of this nginx";
+            "correct the client, or the proxy in front of this nginx"
         }
         // websocket_guard_forwarded would do nothing in such a location.
         (RunFinding::BackendOrigin, _) if !facts.mode.is_guarded() => {
-            return "add \"proxy_set_header Host $http_host;\", or allow the origin in the backend";
+            "add \"proxy_set_header Host $http_host;\", or allow the origin in the backend"
         }
         (RunFinding::BackendRedirect, _) if !facts.mode.is_guarded() => {
-            return "use the final URL in the client; if only http becomes https, send \
-                    X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")";
+            "use the final URL in the client; if only http becomes https, send \
+                    X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")"
         }
         (RunFinding::SwitchReplaced, _)
             if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
         {
-            return "have the backend leave that header out, or add \
-                    \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
+            "have the backend leave that header out, or add \
+                    \"proxy_ignore_headers X-Accel-Redirect;\" to the location"
         }
         (RunFinding::NotWebsocket, _) if client::passes_upgrade_on(facts) => {
-            return "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists";
+            "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists"
         }
         // Such as h2c, which cannot be listed.
         (RunFinding::NotWebsocket, _) if facts.dropped.is_none() => {
-            return "nothing is to be done, clients that offer it go on without it";
+            "nothing is to be done, clients that offer it go on without it"
         }
-        (RunFinding::Redirected, _) => return fix_of_redirect(facts).unwrap_or(usual),
-        (RunFinding::UpgradeNotForwarded, _) => {}
-        _ => return usual,
-    }
-    match obstacle(facts) {
-        Some(Obstacle::Handler(_)) => "use proxy_pass, uwsgi_pass or scgi_pass there",
-        Some(Obstacle::HttpVersion(_)) if facts.mode.is_guarded() => {
-            "remove its own proxy_http_version, or set it to 1.1"
-        }
-        Some(Obstacle::NoUpgrade | Obstacle::OtherUpgrade(_)) if facts.mode.is_guarded() => {
-            "remove its own \"proxy_set_header Upgrade\""
-        }
-        Some(Obstacle::NoConnection | Obstacle::OtherConnection(_)) if facts.mode.is_guarded() => {
-            "remove its own \"proxy_set_header Connection\""
+        (RunFinding::Redirected, _) => fix_of_redirect(facts).unwrap_or(usual),
+        (RunFinding::HandshakeAltered, _)
+            if matches!(
+                facts.upstream.and_then(|upstream| upstream.altered),
+                Some(Alteration::Doubled(_))
+            ) =>
+        {
+            "keep one of the two lines; one may stand in an included file"
         }
         _ => usual,
     }

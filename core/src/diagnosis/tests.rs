@@ -762,8 +762,8 @@ fn what_keeps_the_upgrade_from_the_backend() {
     );
     check(
         guarded(|u| u.http_version = Some(HttpVersion::Http2)),
-        "speaks HTTP/2 to the backend, which cannot upgrade; remove its own proxy_http_version, \
-         or set it to 1.1",
+        "speaks HTTP/2 to the backend, which cannot upgrade; remove its own \
+         \"proxy_http_version\"",
     );
     check(
         upstream(400, |u| u.connection = Sent::Value(b"close")),
@@ -1210,8 +1210,12 @@ impl<'a> Any<'a> {
             SwitchFault::Wrong(Fault::ExtensionMismatch { chosen }),
             SwitchFault::Unsolicited,
         ];
-        let alterations =
-            [Alteration::HeadersOff, Alteration::Emptied(value), Alteration::Method(value)];
+        let alterations = [
+            Alteration::HeadersOff,
+            Alteration::Emptied(value),
+            Alteration::Doubled(value),
+            Alteration::Method(value),
+        ];
         BackendFacts {
             peer: self.bytes(),
             name: self.bytes(),
@@ -1262,6 +1266,11 @@ impl<'a> Any<'a> {
         Facts {
             mode: self.one_of(&[Mode::Off, Mode::Check, Mode::Auto, Mode::On]),
             location: self.place(),
+            own: OwnSettings {
+                upgrade: self.flag(),
+                connection: self.flag(),
+                http_version: self.flag(),
+            },
             realtime: self.flag(),
             server: self.place().unwrap_or(CHAT),
             other_server: self
