@@ -12,6 +12,7 @@
 //! | `u->peer.name` | a server of a `zone` with `resolve` goes with its address, also during the request | copies it when the balancer has chosen ([`note_peer`](Exchange::note_peer)); a peer made of `u->resolved` lives in the request's pool |
 //! | `u->peer.connection`, its events | closed after `peer.free` and after `finalize_request` | looks at them inside these two |
 //! | `u->peer.get`, `u->peer.free` | replaced by each balancer for each upstream | remembers them for each upstream |
+//! | the error of a connection that cannot be made | the socket tells it once, and nginx only its log | notes it when that line is written (`connect`) |
 //! | `u` itself, `u->state`, `u->resolved`, lines of `u->headers_in` | nobody before the request's pool goes; a retry starts a new state and new lines | reads them at the end: then they are those of the last try |
 //! | `r->upstream` | another one takes its place at the next location that passes the request on; the old one stays in the pool | keeps a record of each |
 //! | `r->loc_conf`, module contexts | changed and cleared by internal redirects, `error_page`, `post_action`, filters that replace a response | remembers the location, and finds its own context again by a cleanup of the pool |
@@ -27,7 +28,8 @@ use core::ptr::NonNull;
 use core::slice;
 
 use ngx::ffi::{
-    ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_http_upstream_t, ngx_str_t, ngx_uint_t,
+    ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_http_upstream_t, ngx_log_handler_pt,
+    ngx_str_t, ngx_uint_t,
 };
 use websocket_guard_core::diagnosis::{Failure, SwitchFault};
 use websocket_guard_core::http::head::Head;
@@ -62,6 +64,9 @@ pub struct Exchange {
     /// nginx's own functions that were replaced to see why a try fails.
     pub get_peer: Cell<ngx_event_get_peer_pt>,
     pub free_peer: Cell<ngx_event_free_peer_pt>,
+    /// Likewise, to see the system's error of a connection that cannot be made; and that error.
+    pub log_handler: Cell<ngx_log_handler_pt>,
+    pub errno: Cell<i32>,
 }
 
 impl Exchange {
@@ -83,6 +88,8 @@ impl Exchange {
             switch_fault: Cell::new(None),
             get_peer: Cell::new(None),
             free_peer: Cell::new(None),
+            log_handler: Cell::new(None),
+            errno: Cell::new(0),
         }
     }
 
@@ -137,6 +144,7 @@ impl Exchange {
     /// Takes note that another try begins.
     pub fn forget_failure(&self) {
         self.failure.set(None);
+        self.errno.set(0);
     }
 
     pub fn failure(&self) -> Option<Failure<'static>> {

@@ -10,6 +10,7 @@ use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::Place;
 
 use crate::attempt::{Attempt, Checked};
+use crate::connect;
 use crate::exchange::Exchange;
 use crate::gate;
 use crate::nginx::speaks_tls;
@@ -253,7 +254,7 @@ fn describe_upstream(
         cached: is_cached(upstream),
         reached,
         status: state.map_or(0, |state| u16::try_from(state.status).unwrap_or(0)),
-        failure: exchange.and_then(|exchange| failure(upstream, exchange)),
+        failure: exchange.and_then(|exchange| failure(request, upstream, exchange)),
         redirect: redirect.map(|line| bytes(line.value)),
         accel_redirect: accel_redirect.map(|line| bytes(line.value)),
         switch_fault: exchange.and_then(Exchange::switch_fault),
@@ -314,6 +315,7 @@ fn is_cached(_: &ngx_http_upstream_t) -> bool {
 }
 
 fn failure(
+    request: &Request,
     upstream: &'static ngx_http_upstream_t,
     exchange: &'static Exchange,
 ) -> Option<Failure<'static>> {
@@ -322,6 +324,6 @@ fn failure(
         .filter(|it| exchange.peer().is_empty() && it.sockaddr.is_null() && it.naddrs == 0);
     match unresolved {
         Some(resolved) => Some(Failure::NotResolved(bytes(resolved.host))),
-        None => exchange.failure(),
+        None => exchange.failure().map(|failure| connect::with_text(request, failure)),
     }
 }

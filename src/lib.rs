@@ -13,6 +13,7 @@ mod attempt;
 mod audit;
 mod cache_condition;
 mod conf;
+mod connect;
 mod delivery;
 mod directives;
 mod exchange;

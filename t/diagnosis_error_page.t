@@ -123,7 +123,7 @@ is(outcome($t, path => '/ask/'), '500, [error] upgrade failed: auth_request in '
 is(outcome($t, path => '/static/none'), '404, [error] upgrade failed: ' . place_of($t, '/static/') . ' serves files and answered 404, no '
     . 'backend was asked; add a proxy_pass to the location, or correct the URL in the client [not-proxied]', 'to a page that is not there');
 my $dead = 'backend 127.0.0.1:' . port(8089);
-is(outcome($t, path => '/dead/'), "502, [error] upgrade failed: no connection to $dead; start the "
+is(outcome($t, path => '/dead/'), "502, [error] upgrade failed: no connection to $dead (111: Connection refused); start the "
     . 'backend, or correct the address in proxy_pass [backend-unreachable]', 'no backend, to a page of another one');
 
 # What the backend answered, and nginx hid.

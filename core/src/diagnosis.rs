@@ -4,6 +4,7 @@
 //! [catalogue](crate::findings) explains them, and [`Diagnosis`] prints it with the values that
 //! matter. Nothing here allocates; the texts are written straight into the caller's buffer.
 
+mod connect;
 mod decision;
 mod facts;
 pub mod flood;
@@ -17,6 +18,7 @@ use std::fmt;
 
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
+pub use connect::{Cause, Step, Unconnected};
 pub use facts::{
     Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
     NamedPlace, Reached, Sent, SwitchFault, Waiting,

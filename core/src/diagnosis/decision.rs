@@ -12,6 +12,7 @@ use crate::http::status::is_redirect;
 use crate::http::version::HttpVersion;
 use crate::words::Mode;
 
+use super::connect::{Cause, Unconnected};
 use super::facts::{
     Alteration, Asks, BackendFacts, Early, Facts, Failure, Gate, Limit, Reached, SwitchFault,
 };
@@ -198,7 +199,11 @@ fn reached(facts: &Facts) -> Option<RunFinding> {
     Some(match failure {
         Failure::NoLivePeer => RunFinding::BackendNoLive,
         Failure::NotResolved(_) => RunFinding::BackendDns,
-        Failure::NotConnected => RunFinding::BackendUnreachable,
+        Failure::NotConnected(Unconnected { cause, .. }) => match cause {
+            Cause::Forbidden | Cause::LocalForbidden => RunFinding::BackendForbidden,
+            cause if cause.is_exhaustion() => RunFinding::ConnectionsExhausted,
+            _ => RunFinding::BackendUnreachable,
+        },
         Failure::TimedOut(..) => RunFinding::BackendTimeout,
         Failure::TlsHandshake { .. } | Failure::SpeaksTls => RunFinding::BackendTls,
         Failure::Closed | Failure::Reset => RunFinding::BackendClosed,

@@ -9,6 +9,8 @@ use crate::http::version::HttpVersion;
 use crate::text::escape::Escaped;
 use crate::words::{Mode, Place};
 
+use super::connect::Unconnected;
+
 /// One main request, at the log phase, or when the gate or the header filter refuses it.
 ///
 /// Start from `Facts::default()`, a plain HTTP/1.1 request of which nothing is known, and fill in
@@ -284,7 +286,7 @@ pub enum Failure<'a> {
     /// The name in proxy_pass did not resolve, or there is no resolver.
     NotResolved(&'a [u8]),
     /// The connection was refused or could not be made.
-    NotConnected,
+    NotConnected(Unconnected<'a>),
     /// 504, and the limit in milliseconds, 0 if unknown.
     TimedOut(Waiting, u64),
     /// The TLS handshake failed; the name that was sent as SNI.

@@ -4,6 +4,7 @@
 
 mod backend;
 mod client;
+mod connect;
 mod location;
 mod parts;
 mod switch;
@@ -65,7 +66,9 @@ fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
         RunFinding::UpgradeNotForwarded => location::upgrade_not_forwarded(f, facts),
         RunFinding::HandshakeAltered => location::handshake_altered(f, facts),
 
-        RunFinding::BackendUnreachable => backend::unreachable(f, facts),
+        RunFinding::BackendUnreachable
+        | RunFinding::BackendForbidden
+        | RunFinding::ConnectionsExhausted => connect::cause(f, facts),
         RunFinding::BackendNoLive => backend::no_live(f, facts),
         RunFinding::BackendDns => backend::dns(f, facts),
         RunFinding::BackendTls => backend::tls(f, facts),
@@ -117,6 +120,12 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             return "have the backend leave that header out, or add \
                     \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
         }
+        (
+            RunFinding::BackendUnreachable
+            | RunFinding::BackendForbidden
+            | RunFinding::ConnectionsExhausted,
+            _,
+        ) => return connect::fix(facts).unwrap_or(usual),
         (RunFinding::UpgradeNotForwarded, _) => {}
         _ => return usual,
     }

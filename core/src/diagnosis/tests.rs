@@ -67,6 +67,14 @@ fn failed(status: u16, reached: Reached, failure: Option<Failure<'static>>) -> F
     })
 }
 
+fn not_connected(step: Step, number: i32, text: &'static [u8]) -> Option<Failure<'static>> {
+    Some(Failure::NotConnected(Unconnected { cause: Cause::infer(step, number), number, text }))
+}
+
+fn unconnected(step: Step, number: i32, text: &'static [u8]) -> Facts<'static> {
+    failed(502, Reached::Nothing, not_connected(step, number, text))
+}
+
 /// nginx answered by itself.
 fn by_nginx(status: u16) -> Facts<'static> {
     Facts { upstream: None, ..answered(status) }
@@ -314,8 +322,38 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BackendUnreachable,
-            failed(502, Reached::Nothing, Some(Failure::NotConnected)),
-            vec![answered(502), failed(502, Reached::Connection, None)],
+            unconnected(Step::Connect, 111, b"Connection refused"),
+            vec![
+                answered(502),
+                failed(502, Reached::Connection, None),
+                unconnected(Step::Connect, 13, b"Permission denied"),
+                unconnected(Step::Connect, 99, b"Cannot assign requested address"),
+            ],
+        ),
+        (
+            RunFinding::BackendForbidden,
+            upstream(502, |u| {
+                u.peer = b"10.0.0.5:8080";
+                u.reached = Reached::Nothing;
+                u.failure = not_connected(Step::Connect, 13, b"Permission denied");
+            }),
+            vec![
+                unconnected(Step::Connect, 2, b"No such file or directory"),
+                unconnected(Step::Connect, 11, b"Resource temporarily unavailable"),
+                answered(403),
+            ],
+        ),
+        (
+            RunFinding::ConnectionsExhausted,
+            unconnected(Step::Before { bound: false, exhausted: Some(512) }, 0, b""),
+            vec![
+                unconnected(Step::Before { bound: false, exhausted: None }, 0, b""),
+                // It was asked.
+                unconnected(Step::Connect, 0, b""),
+                unconnected(Step::Connect, 101, b"Network is unreachable"),
+                unconnected(Step::Before { bound: true, exhausted: None }, 99, b"Cannot assign"),
+                failed(502, Reached::Nothing, Some(Failure::NoLivePeer)),
+            ],
         ),
         (
             RunFinding::BackendNoLive,
@@ -609,6 +647,73 @@ fn a_failure_without_details_is_told_from_the_status() {
             u.reached = reached;
         });
         assert_eq!(finding(&facts), Some(expected), "{facts:?}");
+    }
+}
+
+#[test]
+fn what_an_error_of_the_system_means() {
+    let free = Step::Before { bound: false, exhausted: None };
+    let taken = Step::Before { bound: false, exhausted: Some(17) };
+    let bound = Step::Before { bound: true, exhausted: None };
+    let cases = [
+        (taken, 0, Cause::WorkerConnections(17)),
+        // Both are at their end; the first to fail is told.
+        (taken, libc::EMFILE, Cause::Descriptors),
+        (free, libc::EMFILE, Cause::Descriptors),
+        (bound, libc::EMFILE, Cause::Descriptors),
+        (free, libc::ENFILE, Cause::SystemDescriptors),
+        (free, libc::ENOBUFS, Cause::Memory),
+        (Step::Connect, libc::ENOMEM, Cause::Memory),
+        (Step::Connect, libc::EADDRNOTAVAIL, Cause::Ports),
+        // The same number for two things.
+        (bound, libc::EADDRNOTAVAIL, Cause::LocalAddress),
+        (bound, libc::EINVAL, Cause::LocalAddress),
+        (bound, libc::EADDRINUSE, Cause::Ports),
+        (bound, libc::EACCES, Cause::LocalForbidden),
+        (bound, libc::EPERM, Cause::LocalForbidden),
+        (Step::Connect, libc::EACCES, Cause::Forbidden),
+        (Step::Connect, libc::EPERM, Cause::Forbidden),
+        (free, libc::EACCES, Cause::Forbidden),
+        (Step::Connect, libc::EAGAIN, Cause::QueueFull),
+        (Step::Connect, libc::EHOSTUNREACH, Cause::NoRoute),
+        (Step::Connect, libc::ENETUNREACH, Cause::NoRoute),
+        (Step::Connect, libc::ECONNREFUSED, Cause::Absent),
+        (Step::Connect, libc::ENOENT, Cause::Absent),
+        (Step::Connect, 0, Cause::Absent),
+        (free, 0, Cause::Absent),
+    ];
+    for (step, number, cause) in cases {
+        assert_eq!(Cause::infer(step, number), cause, "{step:?} {number}");
+    }
+}
+
+#[test]
+fn who_cannot_connect_is_told_what_helps() {
+    let unix = |number| {
+        let mut facts = unconnected(Step::Connect, number, b"");
+        if let Some(upstream) = &mut facts.upstream {
+            upstream.peer = b"unix:/run/app.sock";
+        }
+        facts
+    };
+    let bound = Step::Before { bound: true, exhausted: None };
+    let cases = [
+        (unix(libc::EACCES), "write to that socket, and search the folders above it"),
+        (unconnected(Step::Connect, libc::EACCES, b""), "SELinux"),
+        (unix(libc::ENOENT), "start the backend"),
+        (unix(libc::EAGAIN), "listen backlog"),
+        (unconnected(Step::Connect, libc::ENETUNREACH, b""), "routes"),
+        (unconnected(Step::Connect, libc::EADDRNOTAVAIL, b""), "ip_local_port_range"),
+        (unconnected(bound, libc::EADDRNOTAVAIL, b""), "correct that directive"),
+        (unconnected(bound, libc::EPERM, b""), "capability"),
+        (unconnected(bound, libc::EMFILE, b""), "raise worker_rlimit_nofile"),
+        (unconnected(Step::Connect, libc::ENFILE, b""), "fs.file-max"),
+    ];
+    for (facts, remedy) in cases {
+        let line = line(&facts);
+        let fix = line.split_once("; ").map(|(_, fix)| fix).unwrap_or_default();
+        assert!(fix.contains(remedy), "{line}");
+        assert!(remedy == "start the backend" || !fix.contains("start the backend"), "{line}");
     }
 }
 
@@ -1036,10 +1141,17 @@ impl<'a> Any<'a> {
     fn upstream(&mut self) -> BackendFacts<'a> {
         let value = self.bytes();
         let limit = u64::from(self.number()) << (self.number() % 48);
+        let step = self.one_of(&[
+            Step::Connect,
+            Step::Before { bound: false, exhausted: Some(limit) },
+            Step::Before { bound: true, exhausted: None },
+        ]);
+        let number = i32::from(self.number() % 130);
+        let unconnected = Unconnected { cause: Cause::infer(step, number), number, text: value };
         let failures = [
             Failure::NoLivePeer,
             Failure::NotResolved(value),
-            Failure::NotConnected,
+            Failure::NotConnected(unconnected),
             Failure::TimedOut(Waiting::Connect, limit),
             Failure::TimedOut(Waiting::Send, limit),
             Failure::TimedOut(Waiting::Read, limit),

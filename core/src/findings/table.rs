@@ -979,10 +979,24 @@ events {
 
     BackendUnreachable "backend-unreachable", CONFIGURED;
     title: "no connection to the backend",
-    cause: "the backend is not running, listens on another address or port, or a firewall is in between",
+    cause: "the backend is not running, listens on another address or port, does not take its connections from its queue, or a firewall is in between; the number and text are the system's",
     fix: "start the backend, or correct the address in proxy_pass",
     symptom: "wscat prints \"Unexpected server response: 502\"",
-    example: "websocket_guard: upgrade failed: no connection to backend 127.0.0.1:8080; start the backend, or correct the address in proxy_pass [backend-unreachable]";
+    example: "websocket_guard: upgrade failed: no connection to backend 127.0.0.1:8080 (111: Connection refused); start the backend, or correct the address in proxy_pass [backend-unreachable]";
+
+    BackendForbidden "backend-forbidden", CONFIGURED;
+    title: "nginx may not connect to the backend",
+    cause: "the backend may well be there, but the user that nginx's workers run as lacks the right: the mode of a Unix socket or of a folder above it, SELinux, a rule of the local firewall",
+    fix: "allow it where that is configured: SELinux (\"setsebool -P httpd_can_network_connect 1\") or the firewall of this host",
+    symptom: "wscat prints \"Unexpected server response: 502\", nginx logs \"(13: Permission denied)\"",
+    example: "websocket_guard: upgrade failed: nginx may not connect to backend 10.0.0.5:8080 (13: Permission denied); allow it where that is configured: SELinux (\"setsebool -P httpd_can_network_connect 1\") or the firewall of this host [backend-forbidden]";
+
+    ConnectionsExhausted "connections-exhausted", CONFIGURED;
+    title: "nginx has run out of connections",
+    cause: "a WebSocket takes two connections of nginx for as long as it lives, each with a file descriptor, and a local port of the host; one of them has run out before the backend was asked",
+    fix: "raise worker_connections, and worker_rlimit_nofile where that is lower",
+    symptom: "wscat prints \"Unexpected server response: 500\" (or 502) while other WebSockets go on; nginx logs \"worker_connections are not enough\" or \"Too many open files\"",
+    example: "websocket_guard: upgrade failed: nginx did not ask backend 127.0.0.1:8080: all 512 worker_connections of this worker are taken, and each WebSocket takes two; raise worker_connections, and worker_rlimit_nofile where that is lower [connections-exhausted]";
 
     BackendNoLive "backend-no-live", CONFIGURED;
     title: "the upstream has no server left",

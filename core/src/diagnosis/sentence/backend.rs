@@ -8,10 +8,6 @@ use crate::text::escape::Escaped;
 
 use super::parts::{Backend, To};
 
-pub fn unreachable(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    write!(f, "no connection to {}", Backend::of(facts))
-}
-
 pub fn no_live(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let name = facts.upstream.unwrap_or_default().name;
     write!(f, "no server of upstream \"{}\" is free or alive", Escaped(name))
