@@ -50,8 +50,8 @@ pub struct Attempt {
     served_by_other: Cell<bool>,
     /// Whether a later filter put something else in the place of a backend's 101.
     replaced: Cell<bool>,
-    /// The status of auth_request's subrequest; 0 without one.
-    pub auth_status: Cell<u16>,
+    /// The status of auth_request's subrequest, and the location that asks for it; 0 without one.
+    auth: Cell<(u16, Option<Location>)>,
     /// The URI of a subrequest that was answered with 101.
     pub subrequest_101: Cell<Option<&'static [u8]>>,
     /// Whether the gate has refused it for its Sec-WebSocket-Version.
@@ -92,6 +92,23 @@ impl Attempt {
         if !for_error_page || self.intended.get().is_none() {
             self.intended.set(location);
         }
+    }
+
+    /// Notes the status of auth_request's subrequest.
+    pub fn note_auth(&self, status: u16) {
+        self.auth.set((status, self.current.get()));
+    }
+
+    /// The status of auth_request's subrequest.
+    pub fn auth_status(&self) -> Option<u16> {
+        Some(self.auth.get().0).filter(|status| *status != 0)
+    }
+
+    /// The same if it refused the request, and the location that asks for it. An `error_page` may
+    /// have brought the request to another one.
+    pub fn denied(&self) -> Option<(u16, Option<Location>)> {
+        let (status, location) = self.auth.get();
+        (status != 0 && !(200..300).contains(&status)).then_some((status, location))
     }
 
     /// Notes what the backend gets of an Upgrade header, in this location.

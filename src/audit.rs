@@ -1,5 +1,6 @@
 //! The load-time audit: describes the merged configuration to the rules, and logs what they say.
 
+mod answers;
 mod describe;
 mod files;
 
@@ -18,10 +19,14 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
         return;
     }
     let Some(tree) = files::read(cf) else { return };
+    // SAFETY: guaranteed by the caller.
+    let nodes = unsafe { describe::nodes(levels, main.created, &tree) };
+    // SAFETY: as above.
+    main.answers = unsafe { answers::collect(cf, levels, &nodes) };
     let with_summaries = delivery::is_visible(cf, NGX_LOG_INFO);
     // SAFETY: guaranteed by the caller.
     let reports = unsafe {
-        describe::describe(cf, main, levels, &tree, |site| {
+        describe::describe(cf, main, levels, &tree, nodes, |site| {
             let mut delivery = Delivery::new(cf);
             for report in audit(site, |level| delivery::is_visible(cf, nginx_level(level))) {
                 delivery.write(nginx_level(report.level), report.line());

@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
+use std::collections::HashMap;
 
 use ngx::ffi::{
     ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_srv_conf_t, ngx_http_header_handler_pt,
@@ -11,6 +12,7 @@ use ngx::ffi::{
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
+use websocket_guard_core::config::Answers;
 use websocket_guard_core::findings::{self, Finding, FindingSet};
 use websocket_guard_core::handshake::origin::OriginPolicy;
 use websocket_guard_core::handshake::upgrade::Protocols;
@@ -130,8 +132,17 @@ pub struct MainConf {
     pub levels: Vec<MergedLevel>,
     /// Whether there is anything to audit.
     pub audited: bool,
+    /// What answers without a backend, by the number of the level; empty where nothing is audited.
+    pub answers: HashMap<u32, LevelAnswers>,
     /// What the audit found, until it is in the configured error log.
     pub reports: Delivered,
+}
+
+/// What answers without a backend in a level.
+pub struct LevelAnswers {
+    /// The number of its server's own level.
+    pub server: u32,
+    pub answers: Answers<'static>,
 }
 
 /// A level that was merged.
@@ -162,6 +173,7 @@ impl Default for MainConf {
             guards: false,
             levels: Vec::new(),
             audited: false,
+            answers: HashMap::new(),
             reports: Delivered::default(),
         }
     }

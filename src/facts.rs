@@ -1,9 +1,10 @@
 //! Gathers what nginx knows about a request, for the diagnosis.
 
 use ngx::ffi::{ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t};
+use websocket_guard_core::config::{Answer, Answering, Refusal};
 use websocket_guard_core::diagnosis::{
-    Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
-    NamedPlace, Reached, Sent,
+    tells_tls, Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler,
+    Limit, NamedPlace, Reached, Sent, TLS_IN_FRONT,
 };
 use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
@@ -30,7 +31,9 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         None => request.reached_phases(),
     };
     let (location, exchange) = attempt.map_or((None, None), |attempt| attempt.subject(request));
-    let location = location.or_else(|| Location::of(request))?;
+    let denied = attempt.and_then(Attempt::denied);
+    let location =
+        denied.and_then(|(_, location)| location).or(location).or_else(|| Location::of(request))?;
     let upstream = match exchange {
         Some(exchange) => Some(exchange.upstream()),
         None if attempt.is_some_and(Attempt::reached_location) => None,
@@ -49,24 +52,43 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         None => status(request),
     };
 
+    let handler = match upstream.as_ref() {
+        Some((_, handler)) => *handler,
+        None if location.core.handler.is_some() => Handler::Other,
+        // What has no content handler either answers in the rewrite phase, or serves files.
+        None if attempt.is_some_and(|attempt| attempt.entered(location)) => Handler::Static,
+        None => Handler::Return,
+    };
+    let refusal = Refusal {
+        status: denied.map_or(status, |(status, _)| status),
+        rewriting: denied.is_none() && !attempt.is_some_and(|attempt| attempt.entered(location)),
+        by_subrequest: denied.is_some(),
+        serves_files: handler == Handler::Static,
+    };
+    let answered_by = (upstream.is_none() || denied.is_some())
+        .then(|| answered_by(request, attempt, location, refusal))
+        .flatten();
+    // Only a page for the error that was answered somewhere else.
+    let is_error_page = attempt.is_some_and(Attempt::only_reached_error_page);
+
     Some(Facts {
         mode: location.conf.mode(),
-        location: (reached || !location.core.name.is_empty()).then(|| place(location)),
+        location: (!is_error_page && (reached || !location.core.name.is_empty()))
+            .then(|| place(location)),
         marked_location: request
             .server_conf()
             .and_then(|server| server.guarded_location)
             .map(bytes)
             .filter(|name| *name != location.core.name.as_bytes()),
-        handler: match upstream.as_ref() {
-            Some((_, handler)) => *handler,
-            None if location.core.handler.is_some() => Handler::Other,
-            // What has no content handler either answers in the rewrite phase, or serves files.
-            None if attempt.is_some_and(|attempt| attempt.entered(location)) => Handler::Static,
-            None => Handler::Return,
+        handler: match answered_by.map(|answer| answer.directive) {
+            Some(Answering::Return | Answering::Rewrite) => Handler::Return,
+            _ => handler,
         },
         http_version: received_version(request),
         method,
         uri: bytes(r.unparsed_uri),
+        host: bytes(request.host()),
+        tls_in_front: tls_in_front(request),
         asks,
         upgrade,
         key: request.has_key(),
@@ -83,12 +105,51 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         gate,
         early: Early::infer(status, early_signs(request, attempt)),
         status,
-        redirect: redirect.map(|line| bytes(line.value)),
+        redirect: redirect
+            .map(|line| bytes(line.value))
+            .or(upstream.and_then(|(upstream, _)| upstream.redirect)),
         limit: limit(request),
-        auth_status: attempt.map(|attempt| attempt.auth_status.get()).filter(|status| *status != 0),
+        auth_status: attempt.and_then(Attempt::auth_status),
         subrequest_101: attempt.and_then(|attempt| attempt.subrequest_101.get()),
+        answered_by,
         upstream: upstream.map(|(upstream, _)| upstream),
     })
+}
+
+/// The header by which a proxy in front says that the client uses TLS.
+fn tls_in_front(request: &Request) -> Option<(&'static [u8], &'static [u8])> {
+    if speaks_tls(request.connection()) {
+        return None;
+    }
+    TLS_IN_FRONT.into_iter().find_map(|name| {
+        let value = request.values(name).next().filter(|value| tells_tls(name, value))?;
+        Some((name.as_bytes(), value))
+    })
+}
+
+/// The directive that answered without a backend.
+fn answered_by(
+    request: &Request,
+    attempt: Option<&Attempt>,
+    location: Location,
+    refusal: Refusal,
+) -> Option<Answer<'static>> {
+    let answers = &request.main_conf()?.answers;
+    if attempt.is_some_and(Attempt::only_reached_error_page) {
+        // Where that was is not known any more, but there may be only one such place in the server.
+        let refusal = Refusal { rewriting: true, ..refusal };
+        let server = request.server_level()?.number;
+        let mut found: Option<Answer> = None;
+        for level in answers.values().filter(|level| level.server == server) {
+            let Some(answer) = level.answers.responsible(refusal) else { continue };
+            if found.is_some_and(|found| found.place != answer.place) {
+                return None;
+            }
+            found = Some(answer);
+        }
+        return found;
+    }
+    answers.get(&location.conf.number)?.answers.responsible(refusal)
 }
 
 /// What serves the requests of an upstream, by the name that each module gives it.

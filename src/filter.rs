@@ -186,6 +186,6 @@ fn note_subrequest(request: &Request) {
         attempt.subrequest_101.set(Some(bytes(r.uri)));
     }
     if request.is_auth_request() {
-        attempt.auth_status.set(u16::try_from(status).unwrap_or(0));
+        attempt.note_auth(u16::try_from(status).unwrap_or(0));
     }
 }

@@ -12,7 +12,7 @@ use ngx::ffi::{
     ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
 };
 use ngx::http::{
-    HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
+    HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
 use websocket_guard_core::handshake;
 use websocket_guard_core::handshake::upgrade::Selection;
@@ -192,6 +192,16 @@ impl Request {
     /// This module's configuration of the server.
     pub fn server_conf(&self) -> Option<&'static ServerConf> {
         Guard::server_conf(self.raw())
+    }
+
+    /// This module's configuration of the server's own level.
+    pub fn server_level(&self) -> Option<&'static LocationConf> {
+        let server = NgxHttpCoreModule::server_conf(self.raw())?;
+        // SAFETY: a server has a context, with a configuration of each HTTP module.
+        unsafe {
+            let conf = *server.ctx.as_ref()?.loc_conf.add(Guard::module().ctx_index);
+            conf.cast::<LocationConf>().as_ref()
+        }
     }
 
     /// This module's configuration of `http {}`.

@@ -113,10 +113,11 @@ is(outcome($t, path => '/ws/', origin => 'https://evil.example'),
     '403, [error] upgrade failed: origin "https://evil.example" is not allowed, allowed: "none https://app.example.com"; add it to '
         . 'websocket_guard_origin if the page is yours [origin-denied]', 'to a named location');
 
-is(outcome($t, path => '/deny/'), '403, [error] upgrade failed: ' . place_of($t, '/deny/') . ' refused access with 403; see auth_basic, '
-    . 'auth_request, allow and deny for the location; a page can authenticate by cookie or query argument [access-denied]',
+is(outcome($t, path => '/deny/'), '403, [error] upgrade failed: ' . place_of($t, '/deny/') . ' refused access with 403 by "deny" (' . $t->testdir
+    . '/nginx.conf:' . conf_line($t, qr/^\s*deny /) . q{); put an "allow" for the client's address before it [access-denied]},
     'refused by nginx, to a named location');
-is(outcome($t, path => '/ask/'), '500, [error] upgrade failed: auth_request in ' . place_of($t, '/ask/') . ' was answered with 418, which '
+is(outcome($t, path => '/ask/'), '500, [error] upgrade failed: "auth_request" (' . $t->testdir
+    . '/nginx.conf:' . conf_line($t, qr/^\s*auth_request /) . ') in ' . place_of($t, '/ask/') . ' was answered with 418, which '
     . 'nginx turns into 500; set Upgrade and Connection to "" in the location that auth_request names, and see the auth backend\'s log '
     . '[access-check-failed]', 'auth_request, to a page');
 

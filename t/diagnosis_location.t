@@ -157,30 +157,32 @@ is(outcome($t, path => '/by-hand/'), '101', 'one that forwards');
 # It forwards, redirects or refuses: then that is what there is to say.
 like(outcome($t, path => '/by-hand/status?404'), qr/^404, .* \[backend-not-found\]$/, 'the backend refused');
 is(outcome($t, path => '/denied/'), '403, [error] upgrade failed: ' . place_of($t, '/denied/')
-    . ' refused access with 403; see auth_basic, auth_request, allow and deny for the location; a page can authenticate by '
-    . 'cookie or query argument [access-denied]', 'nginx refused');
+    . ' refused access with 403 by "deny" (' . after(8080, '/denied/') . q{); put an "allow" for the client's address before it }
+    . '[access-denied]', 'nginx refused');
 is(outcome($t, path => '/moved/x'), '301, [error] upgrade failed: ' . place_of($t, '/moved/')
-    . ' answered 301 to "https://localhost/moved/x", and WebSocket clients do not follow redirects; use wss:// or the final URL in the '
-    . 'client [redirected]', 'nginx redirected');
+    . ' answered 301 to "https://localhost/moved/x" by "return" (' . after(8080, '/moved/') . '), and WebSocket clients do not follow '
+    . 'redirects; use wss:// in the client; if TLS ends in front of this nginx, have the proxy there send X-Forwarded-Proto and let the '
+    . 'rule look at $http_x_forwarded_proto in place of $scheme [redirected]', 'nginx redirected');
 is(outcome($t, path => '/ws'), '301, [error] upgrade failed: ' . place_of($t, '/ws/')
     . ' redirected "/ws" to "http://localhost:' . port(8080) . '/ws/", and WebSocket clients do not follow redirects; use the URL with '
     . 'the slash in the client, or add an exact location for the one without [slash-redirect]', 'without its slash');
 
 # ---- not-proxied
 
+my $returned = 'no backend was asked; put a proxy_pass in its place, or correct the URL in the client [not-proxied]';
 my $not_proxied = 'no backend was asked; add a proxy_pass to the location, or correct the URL in the client [not-proxied]';
 is(outcome($t, port => 8082, path => '/files/none'), '404, [error] upgrade failed: ' . place(8082, '/files/')
     . " serves files and answered 404, $not_proxied", 'static 404');
 is(outcome($t, port => 8082, path => '/app/ws'), '200, [error] upgrade failed: ' . place(8082, '/')
     . " serves files and answered 200, $not_proxied", 'index.html of an application');
 is(outcome($t, port => 8082, path => '/text/'), '200, [error] upgrade failed: ' . place(8082, '/text/')
-    . " answered 200 by \"return\", $not_proxied", 'return 200');
+    . ' answered 200 by "return" (' . after(8082, '/text/') . "), $returned", 'return 200');
 is(outcome($t, port => 8082, path => '/checked/none'), '404, [error] upgrade failed: ' . place(8082, '/checked/')
     . " serves files and answered 404, $not_proxied", 'check');
 is(outcome($t, port => 8083, path => '/files/none'), '404, [error] upgrade failed: ' . place(8083, '/files/')
     . " serves files and answered 404, $not_proxied", 'marked, static 404');
 is(outcome($t, port => 8083, path => '/text/'), '200, [error] upgrade failed: ' . place(8083, '/text/')
-    . " answered 200 by \"return\", $not_proxied", 'marked, return 200');
+    . ' answered 200 by "return" (' . after(8083, '/text/') . "), $returned", 'marked, return 200');
 is(outcome($t, port => 8083, path => '/nowhere'), '404, [error] upgrade failed: the server (' . $t->testdir . '/nginx.conf:'
     . (conf_line($t, qr/marked, but/) + 1) . ") serves files and answered 404, $not_proxied", 'no location at all');
 
@@ -188,13 +190,15 @@ is(outcome($t, port => 8083, path => '/nowhere'), '404, [error] upgrade failed: 
 
 my $redirected = 'and WebSocket clients do not follow redirects; use wss:// or the final URL in the client [redirected]';
 is(outcome($t, port => 8082, path => '/moved/x?a'), '308, [error] upgrade failed: ' . place(8082, '/moved/')
-    . " answered 308 to \"wss://localhost/moved/x?a\", $redirected", 'return 308');
+    . ' answered 308 to "wss://localhost/moved/x?a" by "return" (' . after(8082, '/moved/') . '), and WebSocket clients do not follow '
+    . 'redirects; use wss:// in the client; if TLS ends in front of this nginx, have the proxy there send X-Forwarded-Proto and let the '
+    . 'rule look at $http_x_forwarded_proto in place of $scheme [redirected]', 'return 308');
 is(outcome($t, port => 8082, path => '/rewritten/x'), '302, [error] upgrade failed: ' . place(8082, '/rewritten/')
-    . ' answered 302 to "http://localhost:' . port(8082) . "/chat/x\", $redirected", 'rewrite redirect');
+    . ' answered 302 to "http://localhost:' . port(8082) . '/chat/x" by "rewrite" (' . after(8082, '/rewritten/') . "), $redirected", 'rewrite redirect');
 is(outcome($t, port => 8082, path => '/files/dir'), '301, [error] upgrade failed: ' . place(8082, '/files/')
     . ' answered 301 to "http://localhost:' . port(8082) . "/files/dir/\", $redirected", 'a directory');
 is(outcome($t, port => 8083, path => '/moved/x'), '302, [error] upgrade failed: ' . place(8083, '/moved/')
-    . ' answered 302 to "http://localhost:' . port(8083) . "/login?next=/moved/x\", $redirected", 'marked, to a sign-in page');
+    . ' answered 302 to "http://localhost:' . port(8083) . '/login?next=/moved/x" by "return" (' . after(8083, '/moved/') . "), $redirected", 'marked, to a sign-in page');
 
 # ---- slash-redirect
 
@@ -210,6 +214,12 @@ is(outcome($t, port => 8083, path => $_), '101', "$_: with the slash, or an exac
 my $since = log_size($t);
 raw_request("GET $_ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port => 8083) for qw! /files/none /text/ /moved/ /slash !;
 is_deeply([guard_log($t, undef, since => $since)], [], 'plain requests');
+
+# The line after the one that opens a location.
+sub after {
+    my ($file, $line) = place(@_) =~ /\((.*):(\d+)\)/;
+    return "$file:" . ($line + 1);
+}
 
 # The location of that name in the server on that port.
 sub place {

@@ -204,30 +204,32 @@ $t->run();
 
 # ---- access-denied
 
-is(outcome($t, path => '/password/'), '401, ' . denied('/password/', 'refused access with 401'), 'auth_basic');
+is(outcome($t, path => '/password/'), '401, ' . denied('/password/', 401, 'auth_basic'), 'auth_basic');
 is(outcome($t, path => '/password/', headers => ['Authorization: Basic dXNlcjpzZWNyZXQ=']), '101', 'auth_basic, with the password');
 is(outcome($t, path => '/password/', headers => ['Authorization: Basic dXNlcjp3cm9uZw==']),
-    '401, ' . denied('/password/', 'refused access with 401'), 'auth_basic, with another');
-is(outcome($t, path => '/deny/'), '403, ' . denied('/deny/', 'refused access with 403'), 'deny');
-is(outcome($t, path => '/return/'), '403, ' . denied('/return/', 'refused access with 403'), 'return 403');
-is(outcome($t, path => '/silent/'), '0, ' . denied('/silent/', 'closed the connection without an answer (444)'), 'return 444');
-is(outcome($t, path => '/ask/401/'), '401, ' . denied('/ask/401/', 'refused access with 401'), 'auth_request, 401');
-is(outcome($t, path => '/ask/403/'), '403, ' . denied('/ask/403/', 'refused access with 403'), 'auth_request, 403');
-is(outcome($t, path => '/either/'), '401, ' . denied('/either/', 'refused access with 401'), 'satisfy any, neither');
+    '401, ' . denied('/password/', 401, 'auth_basic'), 'auth_basic, with another');
+is(outcome($t, path => '/deny/'), '403, ' . denied('/deny/', 403, 'deny'), 'deny');
+is(outcome($t, path => '/return/'), '403, ' . denied('/return/', 403, 'return'), 'return 403');
+is(outcome($t, path => '/silent/'), '0, ' . denied('/silent/', 444, 'return'), 'return 444');
+is(outcome($t, path => '/ask/401/'), '401, ' . denied('/ask/401/', 401, 'auth_request'), 'auth_request, 401');
+is(outcome($t, path => '/ask/403/'), '403, ' . denied('/ask/403/', 403, 'auth_request'), 'auth_request, 403');
+is(outcome($t, path => '/either/'), '401, ' . denied('/either/', 401, 'auth_request'), 'satisfy any, neither');
 is(outcome($t, path => '/ask/204/'), '101', 'auth_request, 204');
 
-for my $case (['/password/', 401], ['/ask/401/', 401]) {
-    my ($path, $status) = @$case;
+for my $case (['/password/', 401, 'auth_basic'], ['/ask/401/', 401, 'auth_request']) {
+    my ($path, $status, $directive) = @$case;
     is(outcome($t, path => "/unguarded$path", port => 8082),
-        "$status, " . denied("/unguarded$path", "refused access with $status"), "$path, not guarded");
+        "$status, " . denied("/unguarded$path", $status, $directive), "$path, not guarded");
 }
 like(outcome($t, path => '/ask/204/status?403'), qr/^403, .* \[backend-auth\]$/, 'the backend refused');
 
-my $redirected = 'and WebSocket clients do not follow redirects; use wss:// or the final URL in the client [redirected]';
-is(outcome($t, path => '/sign-in/'), '302, [error] upgrade failed: ' . place_of($t, '/sign-in/')
-    . " answered 302 to \"https://sso.example.com/\", $redirected", 'a sign-in page');
-is(outcome($t, path => '/sign-in/named/'), '303, [error] upgrade failed: ' . place_of($t, '/sign-in/named/')
-    . " answered 303 to \"https://sso.example.com/?back=/sign-in/named/\", $redirected", 'a sign-in page, by a named location');
+my $redirected = 'and WebSocket clients do not follow redirects; sign in first, with a page of the same site: the cookie of its session '
+    . 'goes with the handshake [redirected]';
+is(outcome($t, path => '/sign-in/'), '302, [error] upgrade failed: "auth_request" (' . line_of('/sign-in/', 'auth_request') . ') refused '
+    . place_of($t, '/sign-in/') . " with 401, and an error_page made 302 to \"https://sso.example.com/\" of it, $redirected", 'a sign-in page');
+is(outcome($t, path => '/sign-in/named/'), '303, [error] upgrade failed: "auth_request" (' . line_of('/sign-in/named/', 'auth_request')
+    . ') refused ' . place_of($t, '/sign-in/named/') . ' with 401, and an error_page made 303 to '
+    . "\"https://sso.example.com/?back=/sign-in/named/\" of it, $redirected", 'a sign-in page, by a named location');
 
 # ---- access-check-failed
 
@@ -268,18 +270,34 @@ $open = websocket(path => '/unguarded/connections/', port => 8082);
 is(outcome($t, path => '/unguarded/connections/', port => 8082),
     '503, ' . limited('limit_conn refused the request with 503 in ' . place_of($t, '/unguarded/connections/')), 'limit_conn, not guarded');
 
-is(outcome($t, path => '/maintenance/'), '503, ' . limited(place_of($t, '/maintenance/') . ' answered 503 itself, as limits do'),
-    'return 503');
+my $return = line_of('/maintenance/', 'return');
+like(outcome($t, path => '/maintenance/'), qr/^503, .* answered 503 by "return" \(\Q$return\E\), .*\[not-proxied\]$/, 'return 503');
+
+# The line of that directive in a location.
+sub line_of {
+    my ($path, $directive) = @_;
+    my ($opened, $number) = (conf_line($t, qr/^\s*location (?:\S+ )?\Q$path\E \{/), 0);
+    for my $line (split /\n/, $t->read_file('nginx.conf')) {
+        return $t->testdir . "/nginx.conf:$number" if ++$number > $opened && $line =~ /^\s*$directive\b/;
+    }
+}
 
 sub denied {
-    my ($path, $what) = @_;
-    return '[error] upgrade failed: ' . place_of($t, $path) . " $what; see auth_basic, auth_request, allow and deny for the location; "
-        . 'a page can authenticate by cookie or query argument [access-denied]';
+    my ($path, $status, $directive) = @_;
+    my %fix = (
+        return       => 'put a proxy_pass in its place, or correct the URL in the client',
+        deny         => q{put an "allow" for the client's address before it},
+        auth_basic   => 'send the credentials with the handshake, or use "auth_basic off;" there and check a cookie or a query argument',
+        auth_request => q{send with the handshake what that subrequest asks for: a page's cookies go with it, a header of its own cannot},
+    );
+    my $what = $status == 444 ? 'closed the connection without an answer (444)' : "refused access with $status";
+    return '[error] upgrade failed: ' . place_of($t, $path) . " $what by \"$directive\" (" . line_of($path, $directive)
+        . "); $fix{$directive} [access-denied]";
 }
 
 sub check_failed {
     my ($path, $status) = @_;
-    return '[error] upgrade failed: auth_request in ' . place_of($t, $path) . " was answered with $status, which nginx turns into 500; "
+    return '[error] upgrade failed: "auth_request" (' . line_of($path, 'auth_request') . ') in ' . place_of($t, $path) . " was answered with $status, which nginx turns into 500; "
         . 'set Upgrade and Connection to "" in the location that auth_request names, and see the auth backend\'s log '
         . '[access-check-failed]';
 }

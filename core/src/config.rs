@@ -12,7 +12,7 @@
 //!   before, so this is the foreign syntax of a module that reads its block by itself. The one that
 //!   is known, `*_by_lua_block`, is skipped.
 //!
-//! [`Blocks`] finds the block that nginx is in. [`Variables`] says what a text with variables
+//! [`Answers`] are the directives that answer without a backend. [`Blocks`] finds the block that nginx is in. [`Variables`] says what a text with variables
 //! becomes for an upgrade request.
 //!
 //! ```
@@ -54,6 +54,7 @@
 //! assert_eq!(auth.last().arg(0), Some(&b"/auth"[..]));
 //! ```
 
+mod answers;
 mod blocks;
 mod kind;
 mod lexer;
@@ -67,6 +68,7 @@ mod tests;
 mod tree;
 mod variables;
 
+pub use answers::{Answer, Answering, Answers, Refusal, Rewriting};
 pub use blocks::Blocks;
 pub use kind::BlockKind;
 pub use node::{Children, Directive, Directives, Inherited, Node};

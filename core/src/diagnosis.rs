@@ -9,6 +9,7 @@ mod decision;
 mod facts;
 pub mod flood;
 mod obstacle;
+mod redirect;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use facts::{
     Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
     NamedPlace, Reached, Sent, SwitchFault, Waiting,
 };
+pub use redirect::{tells_tls, TLS_IN_FRONT};
 pub use tunnel::{End, EndSigns, TunnelEnd};
 
 /// The diagnosis of a request, if there is anything to say about it.

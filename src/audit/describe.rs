@@ -41,6 +41,7 @@ pub unsafe fn describe<T>(
     main: &MainConf,
     levels: &[MergedLevel],
     tree: &Tree,
+    nodes: Vec<Option<Node>>,
     look: impl FnOnce(&Site) -> T,
 ) -> T {
     let arenas = Arenas::default();
@@ -50,7 +51,7 @@ pub unsafe fn describe<T>(
         let mut describer = Describer {
             main,
             variables: Variables::new(tree),
-            nodes: nodes(levels, main.created, tree),
+            nodes,
             arenas: &arenas,
             upstreams: &upstreams,
             lists: HashMap::new(),
@@ -88,7 +89,11 @@ struct Arenas<'a> {
 ///
 /// # Safety
 /// The levels must be live.
-unsafe fn nodes<'a>(levels: &[MergedLevel], created: u32, tree: &'a Tree) -> Vec<Option<Node<'a>>> {
+pub unsafe fn nodes<'a>(
+    levels: &[MergedLevel],
+    created: u32,
+    tree: &'a Tree,
+) -> Vec<Option<Node<'a>>> {
     let mut nodes = vec![None; created as usize + 1];
     // SAFETY: guaranteed by the caller.
     let mut confs: Vec<&LocationConf> =

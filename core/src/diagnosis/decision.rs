@@ -124,7 +124,8 @@ fn gate(facts: &Facts) -> Option<RunFinding> {
 
 /// What nginx answered by itself.
 fn nginx(facts: &Facts) -> Option<RunFinding> {
-    let redirects = facts.upstream.is_none() && is_redirect(facts.status);
+    // What a sign-in answers, which may be an application of its own, is not the backend's answer.
+    let redirects = (facts.upstream.is_none() || facts.auth_refused()) && is_redirect(facts.status);
     let refuses = facts.limit != Limit::Passed
         || facts.auth_refused()
         || (facts.upstream.is_none() && matches!(facts.status, 401 | 403 | 429 | 444 | 503));
@@ -165,6 +166,8 @@ fn nginx(facts: &Facts) -> Option<RunFinding> {
         Some(upstream) => upstream.cached.then_some(RunFinding::CachedResponse),
         None => Some(match facts.status {
             401 | 403 | 444 => RunFinding::AccessDenied,
+            // As for the time of maintenance.
+            429 | 503 if facts.answered_by.is_some() => RunFinding::NotProxied,
             429 | 503 => RunFinding::RateLimited,
             // The body of a handshake, which is thrown away, was too large as well.
             413 => RunFinding::HandshakeBody,
@@ -283,7 +286,7 @@ impl<'a> Facts<'a> {
             }
     }
 
-    fn auth_refused(&self) -> bool {
+    pub(super) fn auth_refused(&self) -> bool {
         self.auth_status.is_some_and(|status| !(200..300).contains(&status))
     }
 

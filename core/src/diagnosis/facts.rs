@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::Answer;
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::Fault;
 use crate::handshake::Violation;
@@ -39,6 +40,11 @@ pub struct Facts<'a> {
     pub method: &'a [u8],
     /// `r->unparsed_uri`.
     pub uri: &'a [u8],
+    /// The Host that the client asked for, with its port.
+    pub host: &'a [u8],
+    /// The request header, and its value, by which a proxy in front says that the client uses TLS, where nginx
+    /// itself got the request without.
+    pub tls_in_front: Option<(&'a [u8], &'a [u8])>,
     /// What the Upgrade lines ask for.
     pub asks: Asks,
     /// The first Upgrade line; empty without one.
@@ -71,6 +77,8 @@ pub struct Facts<'a> {
     pub auth_status: Option<u16>,
     /// The URI of a subrequest of this request that was answered with 101.
     pub subrequest_101: Option<&'a [u8]>,
+    /// The directive that gave this answer without a backend, if the configuration's text tells it.
+    pub answered_by: Option<Answer<'a>>,
     /// Set if `u` was created.
     pub upstream: Option<BackendFacts<'a>>,
 }
@@ -337,6 +345,8 @@ impl Default for Facts<'_> {
             http_version: HttpVersion::Http11,
             method: b"GET",
             uri: b"",
+            host: b"",
+            tls_in_front: None,
             asks: Asks::Nothing,
             upgrade: b"",
             key: false,
@@ -351,6 +361,7 @@ impl Default for Facts<'_> {
             limit: Limit::Passed,
             auth_status: None,
             subrequest_101: None,
+            answered_by: None,
             upstream: None,
         }
     }
@@ -382,7 +393,10 @@ impl Facts<'_> {
     /// Whether nginx found fault with the request before it looked for a location, maybe with half
     /// of the header unread: nothing can be told from what is missing there.
     pub(super) fn gave_up_reading(&self) -> bool {
-        self.location.is_none() && self.upstream.is_none() && matches!(self.status, 400 | 408)
+        self.location.is_none()
+            && self.upstream.is_none()
+            && self.answered_by.is_none()
+            && matches!(self.status, 400 | 408)
     }
 }
 

@@ -12,11 +12,13 @@ mod tunnel;
 
 use std::fmt::{self, Formatter};
 
+use crate::config::{Answer, Answering};
 use crate::findings::RunFinding;
 use crate::handshake::origin::Denied;
 
 use super::facts::{Facts, Gate};
 use super::obstacle::{obstacle, Obstacle};
+use super::redirect::{self, Redirect};
 
 pub(super) use tunnel::tunnel_end;
 
@@ -98,6 +100,11 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
     if finding == RunFinding::NotProxied && facts.gave_up_reading() {
         return "see what nginx says about it with \"error_log ... info\"";
     }
+    if let (RunFinding::NotProxied | RunFinding::AccessDenied, Some(answer)) =
+        (finding, facts.answered_by)
+    {
+        return fix_of_answer(answer);
+    }
     match (finding, facts.gate) {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Missing, .. }) => {
             return "add \"none\" to websocket_guard_origin if clients that are no browsers may \
@@ -126,6 +133,7 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             | RunFinding::ConnectionsExhausted,
             _,
         ) => return connect::fix(facts).unwrap_or(usual),
+        (RunFinding::Redirected, _) => return fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::UpgradeNotForwarded, _) => {}
         _ => return usual,
     }
@@ -141,5 +149,43 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             "remove its own \"proxy_set_header Connection\""
         }
         _ => usual,
+    }
+}
+
+fn fix_of_redirect(facts: &Facts) -> Option<&'static str> {
+    match redirect::cause(facts) {
+        Redirect::SignIn => Some(
+            "sign in first, with a page of the same site: the cookie of its session goes with the \
+             handshake",
+        ),
+        Redirect::HttpsAlready { .. } => {
+            Some("let that rule look at this header in place of $scheme")
+        }
+        Redirect::ToHttps => Some(
+            "use wss:// in the client; if TLS ends in front of this nginx, have the proxy there send \
+             X-Forwarded-Proto and let the rule look at $http_x_forwarded_proto in place of $scheme",
+        ),
+        Redirect::Elsewhere => None,
+    }
+}
+
+/// What to do about a directive that answers without a backend.
+fn fix_of_answer(answer: Answer) -> &'static str {
+    match answer.directive {
+        Answering::Return | Answering::Rewrite if answer.conditional => {
+            "correct the condition of that \"if\", or let upgrades pass it"
+        }
+        Answering::Return | Answering::Rewrite => {
+            "put a proxy_pass in its place, or correct the URL in the client"
+        }
+        Answering::Deny => "put an \"allow\" for the client's address before it",
+        Answering::AuthBasic => {
+            "send the credentials with the handshake, or use \"auth_basic off;\" there and check a \
+             cookie or a query argument"
+        }
+        Answering::AuthRequest => {
+            "send with the handshake what that subrequest asks for: a page's cookies go with it, a \
+             header of its own cannot"
+        }
     }
 }

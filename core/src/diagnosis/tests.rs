@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use crate::config::{Answer, Answering};
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
@@ -1198,6 +1199,22 @@ impl<'a> Any<'a> {
         }
     }
 
+    fn answer(&mut self) -> Answer<'a> {
+        let directives = [
+            Answering::Return,
+            Answering::Rewrite,
+            Answering::Deny,
+            Answering::AuthBasic,
+            Answering::AuthRequest,
+        ];
+        Answer {
+            directive: self.one_of(&directives),
+            conditional: self.flag(),
+            place: Place { file: self.bytes(), line: 7 },
+            others: self.number().into(),
+        }
+    }
+
     fn facts(&mut self) -> Facts<'a> {
         let early = [
             Early::PlainOnTls,
@@ -1214,6 +1231,8 @@ impl<'a> Any<'a> {
             http_version: self.version(),
             method: self.bytes(),
             uri: self.bytes(),
+            host: self.bytes(),
+            tls_in_front: self.flag().then(|| (self.bytes(), self.bytes())),
             asks: self.one_of(&[
                 Asks::WebSocket,
                 Asks::Nothing,
@@ -1241,6 +1260,7 @@ impl<'a> Any<'a> {
             ]),
             auth_status: (self.number() % 4 == 1).then(|| self.status()),
             subrequest_101: (self.number() % 8 == 1).then(|| self.bytes()),
+            answered_by: self.flag().then(|| self.answer()),
             upstream: self.flag().then(|| self.upstream()),
         }
     }

@@ -898,14 +898,14 @@ events {
 
     NotProxied "not-proxied", CONFIGURED;
     title: "nginx answered the request itself",
-    cause: "the location serves files, falls back to index.html or returns a text, and sends nothing to a backend",
+    cause: "the location serves files, falls back to index.html or returns a text, or a return in an if of the location or the server takes the request, and nothing is sent to a backend; a return is named with its line",
     fix: "add a proxy_pass to the location, or correct the URL in the client",
     symptom: "wscat prints \"Unexpected server response: 200\" (the index.html of a single-page application) or 404",
     example: "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31) serves files and answered 404, no backend was asked; add a proxy_pass to the location, or correct the URL in the client [not-proxied]";
 
     Redirected "redirected", CONFIGURED;
     title: "nginx answered with a redirect",
-    cause: "WebSocket clients do not follow redirects, be it one from http to https or one to a sign-in page",
+    cause: "WebSocket clients do not follow redirects, be it one from http to https or one to a sign-in page (auth_request with an error_page); behind a proxy that ends TLS $scheme is http for clients that use https",
     fix: "use wss:// or the final URL in the client",
     symptom: "wscat prints \"Unexpected server response: 301\" (or 302, 307, 308)",
     example: "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31) answered 301 to \"https://example.com/chat\", and WebSocket clients do not follow redirects; use wss:// or the final URL in the client [redirected]";
@@ -919,7 +919,7 @@ events {
 
     AccessDenied "access-denied", CONFIGURED;
     title: "nginx refused access",
-    cause: "auth_basic, auth_request, allow/deny or a return refused the request; a script cannot add an Authorization header to a WebSocket",
+    cause: "auth_basic, auth_request, allow/deny or a return refused the request, and is named with its line; a script cannot add an Authorization header to a WebSocket",
     fix: "see auth_basic, auth_request, allow and deny for the location; a page can authenticate by cookie or query argument",
     symptom: "wscat prints \"Unexpected server response: 401\" or 403, or the connection is closed without an answer (444)",
     example: "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31) refused access with 401; see auth_basic, auth_request, allow and deny for the location; a page can authenticate by cookie or query argument [access-denied]";

@@ -4,9 +4,10 @@ use std::fmt::{self, Formatter};
 
 use crate::diagnosis::facts::{Alteration, Facts, Gate, Handler, Limit};
 use crate::diagnosis::obstacle::{obstacle, Obstacle};
+use crate::diagnosis::redirect::{self, Redirect};
 use crate::text::escape::Escaped;
 
-use super::parts::{To, Where};
+use super::parts::{By, To, Where};
 
 pub fn wrong_location(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     write!(
@@ -31,16 +32,39 @@ pub fn not_proxied(f: &mut Formatter, facts: &Facts) -> fmt::Result {
         Handler::Static => {
             write!(f, "{place} serves files and answered {status}, no backend was asked")
         }
-        Handler::Return => {
-            write!(f, "{place} answered {status} by \"return\", no backend was asked")
+        Handler::Return if facts.answered_by.is_some() => {
+            write!(f, "{place} answered {status}{}, no backend was asked", By(facts.answered_by))
         }
         _ => write!(f, "{place} answered {status} itself, no backend was asked"),
     }
 }
 
 pub fn redirected(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    write!(f, "{} answered {}{}", Where(facts.location), facts.status, To(facts.redirect))?;
-    f.write_str(", and WebSocket clients do not follow redirects")
+    let (place, by, to) = (Where(facts.location), By(facts.answered_by), To(facts.redirect));
+    let cause = redirect::cause(facts);
+    if cause == Redirect::SignIn {
+        let denied = facts.auth_status.unwrap_or_default();
+        match facts.answered_by {
+            Some(answer) => write!(f, "{answer}")?,
+            None => f.write_str("auth_request")?,
+        }
+        write!(
+            f,
+            " refused {place} with {denied}, and an error_page made {}{to} of it",
+            facts.status
+        )?;
+    } else {
+        write!(f, "{place} answered {}{to}{by}", facts.status)?;
+    }
+    f.write_str(", and WebSocket clients do not follow redirects")?;
+    if let Redirect::HttpsAlready { header, value } = cause {
+        let (header, value) = (Escaped(header), Escaped(value));
+        write!(
+            f,
+            "; this one uses TLS already, which ends in front of this nginx ({header} \"{value}\")"
+        )?;
+    }
+    Ok(())
 }
 
 pub fn slash_redirect(f: &mut Formatter, facts: &Facts) -> fmt::Result {
@@ -52,9 +76,11 @@ pub fn slash_redirect(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 pub fn access_denied(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let place = Where(facts.location);
     if facts.status == 444 {
-        return write!(f, "{place} closed the connection without an answer (444)");
+        let by = By(facts.answered_by);
+        return write!(f, "{place} closed the connection without an answer (444){by}");
     }
-    write!(f, "{place} refused access with {}", facts.auth_status.unwrap_or(facts.status))
+    let status = facts.auth_status.unwrap_or(facts.status);
+    write!(f, "{place} refused access with {status}{}", By(facts.answered_by))
 }
 
 pub fn rate_limited(f: &mut Formatter, facts: &Facts) -> fmt::Result {
@@ -68,12 +94,13 @@ pub fn rate_limited(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 }
 
 pub fn access_check_failed(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    write!(
-        f,
-        "auth_request in {} was answered with {}, which nginx turns into 500",
-        Where(facts.location),
-        facts.auth_status.unwrap_or_default()
-    )
+    match facts.answered_by {
+        Some(answer) => write!(f, "{answer}")?,
+        None => f.write_str("auth_request")?,
+    }
+    write!(f, " in {}", Where(facts.location))?;
+    let status = facts.auth_status.unwrap_or_default();
+    write!(f, " was answered with {status}, which nginx turns into 500")
 }
 
 pub fn body_too_large(f: &mut Formatter, facts: &Facts) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
+use crate::config::Answer;
 use crate::diagnosis::facts::{BackendFacts, Facts, NamedPlace};
 use crate::text::escape::Escaped;
 
@@ -36,6 +37,18 @@ impl fmt::Display for Backend<'_> {
             (b"", b"") => f.write_str("the backend"),
             (b"", name) => write!(f, "backend \"{}\"", Escaped(name)),
             (peer, _) => write!(f, "backend {}", Escaped(peer)),
+        }
+    }
+}
+
+/// The directive that answered.
+pub struct By<'a>(pub Option<Answer<'a>>);
+
+impl fmt::Display for By<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(Some(answer)) => write!(f, " by {answer}"),
+            Self(None) => Ok(()),
         }
     }
 }

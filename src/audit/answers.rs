@@ -1,0 +1,47 @@
+//! What answers a request without a backend, for the diagnoses: the text of the configuration is gone when they are made.
+
+use core::ptr;
+use std::collections::HashMap;
+
+use ngx::ffi::{ngx_conf_t, ngx_http_core_srv_conf_t, ngx_str_t};
+use websocket_guard_core::config::{Answers, Node};
+use websocket_guard_core::words::Place;
+
+use crate::conf::{LevelAnswers, MergedLevel};
+use crate::request::bytes;
+
+/// The answering directives of all levels that have any, by the number of the level.
+///
+/// # Safety
+/// As for [`super::run`].
+pub unsafe fn collect(
+    cf: &ngx_conf_t,
+    levels: &[MergedLevel],
+    nodes: &[Option<Node>],
+) -> HashMap<u32, LevelAnswers> {
+    let mut files: HashMap<Vec<u8>, &'static [u8]> = HashMap::new();
+    // The tree has its own copies of the names of files, and goes.
+    let mut keep = |place: Place| {
+        let file = files.entry(place.file.to_vec()).or_insert_with(|| {
+            // SAFETY: the pool lives as long as the configuration, as do the answers.
+            unsafe { ngx_str_t::from_bytes(cf.pool, place.file) }.map(bytes).unwrap_or_default()
+        });
+        Place { file, line: place.line }
+    };
+    let mut found = HashMap::new();
+    let (mut current, mut server): (*const ngx_http_core_srv_conf_t, u32) = (ptr::null(), 0);
+    for level in levels {
+        // SAFETY: guaranteed by the caller.
+        let number = unsafe { level.conf.as_ref() }.number;
+        if !ptr::eq(current, level.server) {
+            // A server comes before what is in it.
+            (current, server) = (level.server, number);
+        }
+        let Some(node) = nodes.get(number as usize).copied().flatten() else { continue };
+        let answers = Answers::of(node);
+        if !answers.is_empty() {
+            found.insert(number, LevelAnswers { server, answers: answers.map(&mut keep) });
+        }
+    }
+    found
+}
