@@ -106,6 +106,22 @@ impl TunnelLoop {
         [("pump", TunnelLoop::Pump), ("native", TunnelLoop::Native)];
 }
 
+/// What the backend is told of the client and of what it asked for, where the location says nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    Off,
+    /// The Host, to a backend whose name in `proxy_pass` is none that it can know.
+    Host,
+    /// The Host to any backend, the client's address and its scheme.
+    On,
+}
+
+impl Forwarded {
+    /// The words of the directive.
+    pub const WORDS: [(&'static str, Forwarded); 3] =
+        [("off", Forwarded::Off), ("host", Forwarded::Host), ("on", Forwarded::On)];
+}
+
 /// The configuration of `http {}`.
 pub struct MainConf {
     /// `websocket_guard_buffer_size`
@@ -120,6 +136,8 @@ pub struct MainConf {
     pub ssl: Option<usize>,
     /// The index of `$http_upgrade`, if the configuration uses it.
     pub http_upgrade: Option<usize>,
+    /// The index of `$proxy_host`, where there is a proxy module.
+    pub proxy_host: Option<usize>,
     /// The header list of a location for which there is none, up to `http {}`.
     pub no_headers: HeaderList,
     /// The same for the conditions of the cache.
@@ -167,6 +185,7 @@ impl Default for MainConf {
             process_upgrade: None,
             ssl: None,
             http_upgrade: None,
+            proxy_host: None,
             no_headers: HeaderList::new(ptr::null_mut()),
             no_conditions: ConditionList::new(ptr::null_mut()),
             created: 0,
@@ -205,7 +224,7 @@ pub struct LocationConf {
     /// `websocket_guard_upgrade`
     pub protocols: Option<NonNull<Protocols>>,
     /// `websocket_guard_forwarded`
-    pub forwarded: Option<bool>,
+    pub forwarded: Option<Forwarded>,
     /// `websocket_guard_handshake`
     pub strictness: Option<Strictness>,
     /// `websocket_guard_origin`
@@ -276,8 +295,11 @@ impl LocationConf {
         self.ignore.is_some_and(|ignored| ignored.contains(finding))
     }
 
-    pub fn forwarded(&self) -> bool {
-        self.forwarded.unwrap_or(false)
+    pub fn forwarded(&self) -> Forwarded {
+        self.forwarded.unwrap_or(match self.mode() {
+            Mode::On => Forwarded::Host,
+            Mode::Auto | Mode::Check | Mode::Off => Forwarded::Off,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use core::ptr::{self, NonNull};
 use ngx::core::{Pool, NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
     ngx_command_t, ngx_conf_t, ngx_msec_t, ngx_parse_size, ngx_parse_time, ngx_str_t, ngx_uint_t,
-    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
     NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
 };
 use ngx::http::HttpModuleMainConf;
@@ -18,7 +18,7 @@ use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::Strictness;
 use websocket_guard_core::text::escape::Escaped;
 
-use crate::conf::{Guard, LocationConf, LogLevel, TunnelLoop};
+use crate::conf::{Forwarded as Forwards, Guard, LocationConf, LogLevel, TunnelLoop};
 use crate::nginx::{elements, ngx_str};
 use websocket_guard_core::words::Mode;
 
@@ -29,7 +29,7 @@ pub static mut COMMANDS: [ngx_command_t; 11] = [
     command(c"websocket_guard_tunnel", NGX_CONF_TAKE1, Some(set::<Tunnel>)),
     http_command(c"websocket_guard_buffer_size", NGX_CONF_TAKE1, Some(set::<BufferSize>)),
     command(c"websocket_guard_upgrade", NGX_CONF_1MORE, Some(set::<Upgrade>)),
-    command(c"websocket_guard_forwarded", NGX_CONF_FLAG, Some(set::<Forwarded>)),
+    command(c"websocket_guard_forwarded", NGX_CONF_TAKE1, Some(set::<Forwarded>)),
     command(c"websocket_guard_handshake", NGX_CONF_TAKE1, Some(set::<Handshake>)),
     command(c"websocket_guard_origin", NGX_CONF_1MORE, Some(set::<Origin>)),
     command(c"websocket_guard_log", NGX_CONF_TAKE1, Some(set::<Log>)),
@@ -234,12 +234,12 @@ impl Directive for Upgrade {
     }
 }
 
-/// `websocket_guard_forwarded on | off`
+/// `websocket_guard_forwarded off | host | on`
 struct Forwarded;
 
 impl Directive for Forwarded {
     fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
-        set_once(&mut conf.forwarded, choose(first(args), &[("on", true), ("off", false)])?)
+        set_once(&mut conf.forwarded, choose(first(args), &Forwards::WORDS)?)
     }
 }
 

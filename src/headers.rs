@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 
 use ngx::ffi::{ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_keyval_t, ngx_str_t};
 
+use crate::conf::Forwarded;
 use crate::nginx::{array_of, compile, elements, keyval, ngx_str, AllocationFailed};
 use crate::proxies::MODULES;
 
@@ -25,13 +26,27 @@ pub const CHECKED_UPGRADE: [ngx_str_t; MODULES] = [
 /// The operator's value of Upgrade, compiled.
 pub type OwnUpgrade = NonNull<ngx_http_complex_value_t>;
 
+/// The Host that `websocket_guard_forwarded host` sends: the client's, or that of `proxy_pass` if it is a domain.
+pub const HOST_UNLESS_DOMAIN: ngx_str_t = ngx_str(c"$websocket_guard_internal_host");
+
 /// What `websocket_guard_forwarded` adds.
-const FORWARDED: [ngx_keyval_t; 4] = [
+const HOST: [ngx_keyval_t; 1] = [ngx_keyval_t { key: ngx_str(c"Host"), value: HOST_UNLESS_DOMAIN }];
+const ALL: [ngx_keyval_t; 4] = [
     keyval(c"Host", c"$websocket_guard_host"),
     keyval(c"X-Real-IP", c"$remote_addr"),
     keyval(c"X-Forwarded-For", c"$proxy_add_x_forwarded_for"),
-    keyval(c"X-Forwarded-Proto", c"$scheme"),
+    keyval(c"X-Forwarded-Proto", c"$websocket_guard_internal_proto"),
 ];
+
+impl Forwarded {
+    fn headers(self) -> &'static [ngx_keyval_t] {
+        match self {
+            Self::Off => &[],
+            Self::Host => &HOST,
+            Self::On => &ALL,
+        }
+    }
+}
 
 /// A `proxy_set_header` list as it stands in the configuration, at some level, and what was
 /// derived from it. All locations that inherit the list share the derived ones.
@@ -39,15 +54,14 @@ pub struct HeaderList {
     source: *mut ngx_array_t,
     /// The list's own value of Connection, once it was asked for.
     connection: Cell<Option<Option<NonNull<ngx_http_complex_value_t>>>>,
-    /// The list for a guarded location that inherits this one, without and with the forwarded
-    /// headers.
-    guarded: [Cell<Option<NonNull<ngx_array_t>>>; 2],
+    /// The list for a guarded location that inherits this one, for each choice of forwarded headers.
+    guarded: [Cell<Option<NonNull<ngx_array_t>>>; 3],
 }
 
 impl HeaderList {
     /// `source` is the value of the proxy module's `headers_source`, null where there is no list.
     pub fn new(source: *mut ngx_array_t) -> Self {
-        Self { source, connection: Cell::new(None), guarded: [Cell::new(None), Cell::new(None)] }
+        Self { source, connection: Cell::new(None), guarded: Default::default() }
     }
 
     fn entries(&self) -> &[ngx_keyval_t] {
@@ -90,10 +104,14 @@ impl HeaderList {
     pub fn guarded_inherited(
         &self,
         cf: &ngx_conf_t,
-        forwarded: bool,
+        forwarded: Forwarded,
     ) -> Result<NonNull<ngx_array_t>, AllocationFailed> {
-        let [plain, with_forwarded] = &self.guarded;
-        let memo = if forwarded { with_forwarded } else { plain };
+        let [off, host, on] = &self.guarded;
+        let memo = match forwarded {
+            Forwarded::Off => off,
+            Forwarded::Host => host,
+            Forwarded::On => on,
+        };
         if let Some(list) = memo.get() {
             return Ok(list);
         }
@@ -113,7 +131,7 @@ impl HeaderList {
     pub fn guarded_own(
         &self,
         cf: &mut ngx_conf_t,
-        forwarded: bool,
+        forwarded: Forwarded,
         variable: ngx_str_t,
     ) -> Result<(NonNull<ngx_array_t>, Option<OwnUpgrade>), AllocationFailed> {
         let is_checked =
@@ -136,10 +154,9 @@ impl HeaderList {
 fn complete(
     cf: &ngx_conf_t,
     mut entries: Vec<ngx_keyval_t>,
-    forwarded: bool,
+    forwarded: Forwarded,
 ) -> Result<NonNull<ngx_array_t>, AllocationFailed> {
-    let forwarded = if forwarded { FORWARDED.as_slice() } else { &[] };
-    for header in [UPGRADE, CONNECTION].iter().chain(forwarded) {
+    for header in [UPGRADE, CONNECTION].iter().chain(forwarded.headers()) {
         if !entries.iter().any(|entry| same_header(entry, header)) {
             entries.push(*header);
         }

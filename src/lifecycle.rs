@@ -117,6 +117,10 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
         let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };
         http.protocols = NonNull::new(protocols);
     }
+    if let [Some(_), ..] = main.proxies {
+        let Ok(index) = variables::use_indexed(cf, c"proxy_host") else { return NGX_CONF_ERROR };
+        main.proxy_host = Some(index);
+    }
     // SAFETY: `cf` has the context of `http {}`.
     conf_status(unsafe { recipe::start(cf, main, http) })
 }

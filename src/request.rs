@@ -7,9 +7,10 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi::{
-    ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t, ngx_http_get_variable,
-    ngx_http_request_t, ngx_http_upstream_t, ngx_http_variable_value_t, ngx_list_part_t,
-    ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_GET,
+    ngx_connection_t, ngx_del_timer, ngx_hash_key, ngx_http_core_loc_conf_t,
+    ngx_http_get_flushed_variable, ngx_http_get_variable, ngx_http_request_t, ngx_http_upstream_t,
+    ngx_http_variable_value_t, ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t,
+    ngx_uint_t, NGX_HTTP_GET,
 };
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
@@ -318,12 +319,31 @@ impl Request {
         if speaks_tls(self.connection()) {
             return b"https";
         }
-        // realip replaces the address of a connection that it trusts.
-        let trusted = self
-            .attempt()
-            .is_some_and(|attempt| attempt.peer.get() != self.connection().addr_text.as_bytes());
-        let forwarded = self.values("X-Forwarded-Proto").next().filter(|_| trusted);
-        forwarded.unwrap_or(b"http")
+        self.forwarded_proto().map_or(b"http", bytes)
+    }
+
+    /// The X-Forwarded-Proto of a proxy that realip trusts.
+    pub fn forwarded_proto(&self) -> Option<ngx_str_t> {
+        // SAFETY: the header lines live as long as the request.
+        let mut lines = self.lines("X-Forwarded-Proto").map(|line| unsafe { line.as_ref() }.value);
+        lines.next().filter(|value| !value.is_empty() && self.is_from_trusted_proxy())
+    }
+
+    /// Whether realip trusts the other end of the connection: then it has replaced its address.
+    pub fn is_from_trusted_proxy(&self) -> bool {
+        let address = self.connection().addr_text.as_bytes();
+        self.variable(c"realip_remote_addr").is_some_and(|peer| peer != address)
+    }
+
+    /// The Host that the proxy module sends by itself, in a request that it passes on.
+    pub fn proxy_host(&self) -> Option<ngx_str_t> {
+        let index = self.main_conf()?.proxy_host?;
+        // SAFETY: the request is live, and the index is one of its configuration.
+        unsafe {
+            let value = ngx_http_get_flushed_variable(self.as_ptr(), index).as_ref()?;
+            let found = value.valid() != 0 && value.not_found() == 0 && value.len() > 0;
+            found.then(|| ngx_str_t { len: value.len() as usize, data: value.data })
+        }
     }
 
     /// The value of one of nginx's variables, if it has one.

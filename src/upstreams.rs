@@ -2,6 +2,7 @@
 
 use ngx::ffi::{
     ngx_conf_t, ngx_http_upstream_init_pt, ngx_http_upstream_srv_conf_t, ngx_http_upstream_t,
+    ngx_uint_t, NGX_HTTP_UPSTREAM_CREATE,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpUpstreamModule};
 
@@ -29,6 +30,15 @@ pub fn keeps_connections(request: &Request) -> bool {
         (Some(keepalive), Some(initializer)) => keepalive as usize == initializer as usize,
         _ => false,
     }
+}
+
+/// Whether the request's upstream is a block of the configuration, whose name nobody else needs to know.
+pub fn is_block(request: &Request) -> bool {
+    let upstream = request.upstream().and_then(|upstream| {
+        // SAFETY: the upstream belongs to the live request.
+        unsafe { find(request, upstream.as_ref()) }
+    });
+    upstream.is_some_and(|upstream| upstream.flags & NGX_HTTP_UPSTREAM_CREATE as ngx_uint_t != 0)
 }
 
 /// The upstream that the request goes to. One that is named by a variable is looked up as nginx

@@ -5,30 +5,33 @@ use core::iter;
 
 use ngx::core::Status;
 use ngx::ffi::{
-    nginx_version, ngx_conf_t, ngx_http_add_variable, ngx_http_get_variable_pt, ngx_http_request_t,
-    ngx_http_variable_s, ngx_http_variable_value_t, ngx_int_t, ngx_str_t, ngx_uint_t,
-    NGX_HTTP_VAR_NOCACHEABLE,
+    nginx_version, ngx_conf_t, ngx_http_add_variable, ngx_http_get_variable_index,
+    ngx_http_get_variable_pt, ngx_http_request_t, ngx_http_variable_s, ngx_http_variable_value_t,
+    ngx_int_t, ngx_str_t, ngx_uint_t, NGX_HTTP_VAR_NOCACHEABLE,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_core::diagnosis::{diagnose, Diagnosis, Facts};
+use websocket_guard_core::http::host::names_no_site;
 use websocket_guard_core::http::token::contains_token;
 
 use crate::attempt::Attempt;
 use crate::conf::LocationConf;
 use crate::facts;
-use crate::nginx::{elements, evaluate, ngx_str, AllocationFailed};
+use crate::nginx::{elements, evaluate, ngx_str, speaks_tls, AllocationFailed};
 use crate::request::{bytes, set_variable, Request};
 use crate::upstreams;
 use websocket_guard_core::words::Mode;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
 /// never an upgrade.
-const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 8] = [
+const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 10] = [
     (c"websocket_guard", Some(get::<Outcome>)),
     (c"websocket_guard_reason", Some(get::<Reason>)),
     (c"websocket_guard_upgrade", Some(get::<Upgrade>)),
     (c"websocket_guard_connection", Some(get::<Connection>)),
     (c"websocket_guard_host", Some(get::<Host>)),
+    (c"websocket_guard_internal_host", Some(get::<HostUnlessDomain>)),
+    (c"websocket_guard_internal_proto", Some(get::<Proto>)),
     (c"websocket_guard_internal_proxy_upgrade", Some(get::<OwnUpgrade<0>>)),
     (c"websocket_guard_internal_uwsgi_upgrade", Some(get::<OwnUpgrade<1>>)),
     (c"websocket_guard_internal_scgi_upgrade", Some(get::<OwnUpgrade<2>>)),
@@ -53,6 +56,14 @@ pub fn index(cf: &ngx_conf_t, name: &[u8]) -> Option<usize> {
     // SAFETY: the array holds the variables that are used.
     let used: &[ngx_http_variable_s] = unsafe { elements(&core.variables) };
     used.iter().position(|variable| variable.name.as_bytes() == name)
+}
+
+/// The index of a variable that the module itself uses.
+pub fn use_indexed(cf: &mut ngx_conf_t, name: &'static CStr) -> Result<usize, AllocationFailed> {
+    let mut name = ngx_str(name);
+    // SAFETY: nginx copies the name.
+    let index = unsafe { ngx_http_get_variable_index(cf, &mut name) };
+    usize::try_from(index).map_err(|_| AllocationFailed)
 }
 
 /// A variable's value.
@@ -189,5 +200,29 @@ struct Host;
 impl Variable for Host {
     fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
         Some(request.host())
+    }
+}
+
+/// The same, but what `proxy_pass` names if that is a domain, which a backend may be known by.
+struct HostUnlessDomain;
+
+impl Variable for HostUnlessDomain {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let domain = request
+            .proxy_host()
+            .filter(|host| !names_no_site(host.as_bytes(), || upstreams::is_block(request)));
+        Some(domain.unwrap_or_else(|| request.host()))
+    }
+}
+
+/// The scheme that the client used, for X-Forwarded-Proto.
+struct Proto;
+
+impl Variable for Proto {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        Some(request.forwarded_proto().unwrap_or_else(|| match speaks_tls(request.connection()) {
+            true => ngx_str(c"https"),
+            false => ngx_str(c"http"),
+        }))
     }
 }

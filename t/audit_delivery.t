@@ -34,7 +34,7 @@ my $broken = <<'EOC';
         }
 
         location /ws/ {
-            websocket_guard  on;
+            websocket_guard  auto;
             proxy_pass       http://pool;
         }
 
@@ -52,9 +52,8 @@ my $correct = <<'EOC';
         server_name  localhost;
 
         location /ws/ {
-            websocket_guard            on;
-            websocket_guard_forwarded  on;
-            proxy_pass                 http://127.0.0.1:8081;
+            websocket_guard  on;
+            proxy_pass       http://127.0.0.1:8081;
         }
     }
 EOC
@@ -214,7 +213,7 @@ for my $file ('start.log', '../same-file/start.log') {
     my $file = "$nginx->{dir}/nginx.conf";
     my $number = conf_line($t, qr{location /ws/}, 'correct/nginx.conf');
     is($line, "[info] websocket_guard: location \"/ws/\" is guarded (on); set by the guard: Upgrade, Connection, "
-        . "HTTP/1.1, idle limit 1h, buffering off in $file:$number", 'correct, -t: what the guard set');
+        . "Host, HTTP/1.1, idle limit 1h, buffering off in $file:$number", 'correct, -t: what the guard set');
     found($nginx, 'start.log', [qw/ capacity summary /], 'correct, -t: and nothing else');
     found($nginx, 'stderr', [], 'correct, -t: nothing on the terminal');
 

@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(95);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(98);
 
 # ---- missing-upgrade -----------------------------------------------------------------------------
 
@@ -539,7 +539,7 @@ CONF
 location /app/ {
     HOST PASS
     location ~ ^/app/ws { #= host-not-forwarded
-        websocket_guard on;
+        websocket_guard auto;
         set $backend 127.0.0.1:8081;
         proxy_set_header X-App 1;
         proxy_pass http://$backend;
@@ -547,7 +547,25 @@ location /app/ {
 }
 CONF
         line => q{[notice] websocket_guard: location "^/app/ws" does not pass the client's Host on, the backend sees the }
-            . q{upstream's name; add "websocket_guard_forwarded on;", or "proxy_set_header Host $http_host;"}],
+            . q{upstream's name; add "proxy_set_header Host $http_host;" to the location}],
+    ['auto, and an address' => <<'CONF',
+location /ws { #= host-not-forwarded
+    websocket_guard auto; PASS
+}
+CONF
+        line => q{[notice] websocket_guard: location "/ws" does not pass the client's Host on, the backend sees the }
+            . q{upstream's name; add "websocket_guard_forwarded host;" to the location}],
+    ['a domain' => <<'CONF',
+upstream chat.example.com { server 127.0.0.1:8081; }
+server {
+    listen 127.0.0.1:8080;
+    proxy_set_header X-App 1;
+    location /ws { #= host-not-forwarded
+        websocket_guard on; proxy_pass http://chat.example.com;
+    }
+}
+CONF
+    ],
     ['in an included file, headers of the server' => <<'CONF',
 HTTP11 UPGRADE CONNECTION
 include ws.conf;
@@ -561,7 +579,10 @@ HOST
 location /ws { websocket_guard on; PASS }
 CONF
     ['the guard sets it' => <<'CONF'],
-location /ws { websocket_guard on; websocket_guard_forwarded on; PASS }
+location /ws { websocket_guard on; PASS }
+location /variable { websocket_guard on; proxy_set_header X-App 1; set $backend 127.0.0.1:8081; proxy_pass http://$backend; }
+location /auto { websocket_guard auto; websocket_guard_forwarded host; PASS }
+location /on { websocket_guard auto; websocket_guard_forwarded on; PASS }
 CONF
 );
 

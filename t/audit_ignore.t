@@ -30,13 +30,13 @@ http {
         $text{server}
 
         location /a/ {
-            websocket_guard on;
+            websocket_guard auto;
             $text{location}
             proxy_read_timeout 20s;
             proxy_pass http://127.0.0.1:8081;
 
             location /a/b/ {
-                websocket_guard on;
+                websocket_guard auto;
                 $text{nested}
                 proxy_read_timeout 20s;
                 proxy_pass http://127.0.0.1:8081;
@@ -47,7 +47,7 @@ http {
     server {
         listen 127.0.0.1:8082;
         location /c/ {
-            websocket_guard on;
+            websocket_guard auto;
             proxy_read_timeout 20s;
             proxy_pass http://127.0.0.1:8081;
         }

@@ -29,7 +29,7 @@ my $pass    = qr/^\s*proxy_pass\s/;
 my @changes = (
     ['no Upgrade',             [qw/ check /],                    $header->('Upgrade'),     '', qw/ missing-upgrade headers-dropped /],
     ['no Connection',          [qw/ check hand /],               $header->('Connection'),  '', qw/ missing-connection headers-dropped /],
-    ['no Host',                [qw/ check hand on auto /],       $header->('Host'),        '', qw/ host-not-forwarded headers-dropped /],
+    ['no Host',                [qw/ check hand auto /],          $header->('Host'),        '', qw/ host-not-forwarded headers-dropped /],
     ['Upgrade cleared',        [qw/ check /],                    $header->('Upgrade'),     'proxy_set_header Upgrade "";', 'upgrade-wrong'],
     ['Upgrade without dollar', [qw/ check hand /],               $header->('Upgrade'),     'proxy_set_header Upgrade http_upgrade;', 'upgrade-wrong'],
     ['Upgrade constant',       [qw/ check hand /],               $header->('Upgrade'),     'proxy_set_header Upgrade websocket;', 'upgrade-hardcoded'],

@@ -32,6 +32,8 @@ http {
         server_name      localhost;
         websocket_guard  on;
         include          locations.conf;
+
+        websocket_guard_forwarded  off;
     }
 
     server {

@@ -36,7 +36,7 @@ my @wrong = (
     ['websocket_guard_upgrade websocket, h2c;',
         '"websocket," is not an upgrade protocol: separate protocols with spaces, not with commas'],
 
-    ['websocket_guard_forwarded auto;', 'invalid value "auto" in "websocket_guard_forwarded" directive, it must be "on" or "off"'],
+    ['websocket_guard_forwarded auto;', 'invalid value "auto" in "websocket_guard_forwarded" directive, it must be "off", "host" or "on"'],
     ['websocket_guard_forwarded;',      'invalid number of arguments in "websocket_guard_forwarded" directive'],
 );
 

@@ -469,6 +469,7 @@ mod tests {
                     module,
                     target,
                     headers: Headers { known, entries, own, above },
+                    host_is_domain: known,
                     http_version,
                     read_timeout,
                     buffering,

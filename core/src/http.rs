@@ -2,6 +2,7 @@
 
 pub mod field;
 pub mod head;
+pub mod host;
 pub mod status;
 pub mod token;
 pub mod version;

@@ -32,6 +32,7 @@ use std::fmt;
 
 use crate::findings::FindingSet;
 use crate::handshake::upgrade::Protocols;
+use crate::http::host::names_no_site;
 use crate::http::version::HttpVersion;
 use crate::words::{Mode, Place, SetAt};
 
@@ -122,6 +123,14 @@ pub struct Upstream<'a> {
     /// A server of it that is given by a host name (`ngx_http_upstream_server_t.name` of a `server`
     /// that is no literal address), as an example.
     pub named_server: Option<&'a [u8]>,
+}
+
+impl Upstream<'_> {
+    /// Whether no site can be meant by its name, see [`names_no_site`].
+    pub fn names_no_site(&self) -> bool {
+        // nginx takes the path of a Unix socket for its host.
+        self.name.contains(&b'/') || names_no_site(self.name, || self.block)
+    }
 }
 
 /// Whether an upstream sends a client to the same server again.
@@ -284,6 +293,9 @@ pub struct Proxied<'a> {
     pub target: Target<'a>,
     /// `proxy_set_header`; of no meaning to uwsgi and scgi.
     pub headers: Headers<'a>,
+    /// Whether the Host of `websocket_guard_forwarded host` is the domain that the target names, and not the
+    /// client's.
+    pub host_is_domain: bool,
     /// `proxy_http_version`: 1000, 1001 and 2000 in the proxy module's configuration. `None` for
     /// uwsgi and scgi, and if it is not known.
     pub http_version: Option<Setting<'a, HttpVersion>>,

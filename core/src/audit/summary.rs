@@ -47,6 +47,7 @@ impl<'s, 'a> Summary<'s, 'a> {
         [
             header("Upgrade"),
             header("Connection"),
+            header("Host").filter(|(by_guard, _)| *by_guard && !self.proxied.host_is_domain),
             http_version.map(|it| named(it, it.value.to_string())),
             read_timeout.map(|it| named(it, format!("idle limit {}", Duration::about(it.value)))),
             buffering
@@ -134,6 +135,17 @@ mod tests {
               HTTP/1.1, idle limit 1h; left as it stands there: Connection, buffering on in \
               nginx.conf:7"]
         );
+    }
+
+    #[test]
+    fn host_where_the_guard_forwards_it() {
+        const ENTRIES: &[Header] = &[Header { name: b"Host", value: Value::Guard, place: None }];
+        let with = |host_is_domain| {
+            let headers = Headers { known: true, entries: ENTRIES, ..Headers::default() };
+            line(Mode::On, Proxied { headers, host_is_domain, ..guarded() }).concat()
+        };
+        assert!(with(false).contains("set by the guard: Host, HTTP/1.1"));
+        assert!(!with(true).contains("Host"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::http::host::without_port;
+
 use super::model::Target;
 
 /// The host that a target with variables has for an upgrade request, if that is known.
@@ -59,11 +61,7 @@ pub fn host(authority: &[u8]) -> &[u8] {
     if authority.starts_with(b"unix:") {
         return authority;
     }
-    let end = match authority.iter().position(|byte| *byte == b']') {
-        Some(bracket) => bracket + 1,
-        None => authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len()),
-    };
-    authority.get(..end).unwrap_or(authority)
+    without_port(authority)
 }
 
 /// Whether this is no name that could be resolved: an address, or the path of a socket.

@@ -586,19 +586,19 @@ send_timeout 60s;";
     HostNotForwarded "host-not-forwarded", Notice;
     title: "the backend sees the upstream's name in Host",
     cause: "nginx sends the name given in proxy_pass as Host by default; a backend that compares Origin with Host refuses the handshake",
-    fix: "add \"websocket_guard_forwarded on;\", or \"proxy_set_header Host $http_host;\"",
+    fix: "add \"proxy_set_header Host $http_host;\" to the location",
     symptom: "the backend answers 403 to browsers, while wscat, which sends no Origin, gets through",
     example: "\
 # before
 location /chat {
-    websocket_guard on;
+    websocket_guard auto;
     proxy_pass http://backend;
 }
 
 # after
 location /chat {
-    websocket_guard on;
-    websocket_guard_forwarded on;
+    websocket_guard auto;
+    websocket_guard_forwarded host;
     proxy_pass http://backend;
 }";
 

@@ -14,7 +14,7 @@ use websocket_guard_core::words::Mode;
 use websocket_guard_core::words::SetAt;
 
 use super::{origin, Describer};
-use crate::conf::LocationConf;
+use crate::conf::{Forwarded, LocationConf};
 use crate::nginx::{elements, ngx_str};
 use crate::proxies;
 use crate::request::{bytes, http_version as as_version};
@@ -67,10 +67,14 @@ impl<'a> Describer<'a> {
                 location.module.headers_source.map(|field| field.read(location.module_conf)),
             )
         };
+        let target = self.target(module, location);
+        let host_is_domain = conf.forwarded() == Forwarded::Host
+            && target.upstream.is_some_and(|upstream| !upstream.names_no_site());
         Proxied {
             module,
-            target: self.target(module, location),
+            target,
             headers: list.map(|list| self.headers(list, node, conf)).unwrap_or_default(),
+            host_is_domain,
             http_version: http_version.map(|version| Setting {
                 value: as_version(version),
                 origin: filled_in(full_name!(module, "http_version")),

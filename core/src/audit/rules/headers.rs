@@ -1,6 +1,6 @@
 //! What is sent to the backend: headers, method and HTTP version.
 
-use crate::audit::model::{Header, Proxied, Setting, Value};
+use crate::audit::model::{Header, Proxied, Setting, Upstream, Value};
 use crate::audit::problem::Problem;
 use crate::audit::recipe::{asks_for_upgrade, CONNECTION, HOST, UPGRADE};
 use crate::findings::Level;
@@ -8,7 +8,7 @@ use crate::handshake::upgrade::WEBSOCKET;
 use crate::http::token::contains_token;
 use crate::http::version::HttpVersion;
 use crate::text::quoted::{Listed, Quoted};
-use crate::words::SetAt;
+use crate::words::{Place, SetAt};
 
 use crate::audit::context::Context;
 
@@ -147,16 +147,25 @@ pub fn host_not_forwarded<'a>(
     context: &Context<'_, 'a>,
     proxied: &Proxied<'a>,
 ) -> Option<Problem<'a>> {
-    if proxied.headers.named(HOST).next().is_some() {
+    if proxied.headers.named(HOST).any(|host| host.value != Value::Guard || !proxied.host_is_domain)
+    {
         return None;
     }
     let problem =
         Problem::new("does not pass the client's Host on, the backend sees the upstream's name");
-    if context.is_guarded() {
-        return Some(problem);
+    let host = proxied.target.upstream.filter(|_| context.is_guarded());
+    if host.is_some_and(Upstream::names_no_site) {
+        return Some(problem.fix("add \"websocket_guard_forwarded host;\" to the location"));
     }
-    // The usual fix, websocket_guard_forwarded, has no effect where nothing is guarded.
-    Some(problem.fix("add \"proxy_set_header Host $http_host;\" to the location"))
+    // Where there are inherited lines, one in the location itself would end that.
+    let inherited = proxied.headers.entries.iter().find_map(|header| header.place);
+    Some(match inherited.filter(|_| !proxied.headers.own) {
+        Some(Place { file, line }) => problem.fix(format!(
+            "add \"proxy_set_header Host $http_host;\" beside the lines that it inherits ({}:{line})",
+            Quoted(file)
+        )),
+        None => problem,
+    })
 }
 
 pub fn host_without_port<'a>(
@@ -509,8 +518,25 @@ mod tests {
         let to = |text| on_with(&[("Host", text), ("Upgrade", "guard"), ("Connection", "guard")]);
         let none = on_with(&[("Upgrade", "guard"), ("Connection", "guard")]);
         assert_eq!(names(&[none]), ["host-not-forwarded"]);
-        assert!(lines(none)[0].contains("; add \"websocket_guard_forwarded on;\", or"));
+        assert!(
+            lines(none)[0].contains("; add \"websocket_guard_forwarded host;\" to the location")
+        );
         assert!(names(&[to("guard")]).is_empty());
+        let domain = |headers| {
+            edit(none, |p| {
+                p.headers = headers;
+                p.host_is_domain = true;
+                let upstream = Upstream { name: b"app.example.com", ..*p.target.upstream.unwrap() };
+                p.target.upstream = Some(Box::leak(Box::new(upstream)));
+            })
+        };
+        let guards = [("Upgrade", "guard"), ("Connection", "guard"), ("Host", "guard")];
+        let by_itself = lines(domain(own(&guards)));
+        assert!(
+            by_itself[0].contains("; add \"proxy_set_header Host $http_host;\" to the location [")
+        );
+        let beside = lines(domain(inherited(&[&guards[..], &[("X-A", "b")]].concat())));
+        assert!(beside[0].contains("; add \"proxy_set_header Host $http_host;\" beside the lines"));
         assert!(names(&[to("$proxy_host")]).is_empty());
 
         let on_port = |text, ports: &[u16]| {
