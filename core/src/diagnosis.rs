@@ -9,6 +9,7 @@ mod decision;
 mod facts;
 pub mod flood;
 mod obstacle;
+mod oddity;
 mod redirect;
 mod sentence;
 #[cfg(test)]
@@ -58,7 +59,7 @@ enum Subject<'a> {
 
 impl<'a> Diagnosis<'a> {
     /// No line is longer, in bytes.
-    pub const LINE_MAX: usize = 1200;
+    pub const LINE_MAX: usize = 1700;
 
     /// The finding.
     pub fn finding(&self) -> Finding {

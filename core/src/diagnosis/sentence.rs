@@ -6,6 +6,7 @@ mod backend;
 mod client;
 mod connect;
 mod location;
+mod oddity;
 mod parts;
 mod switch;
 mod tunnel;
@@ -30,7 +31,9 @@ pub(super) fn request(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> 
         f.write_str("upgrade failed: ")?;
     }
     cause(f, finding, facts)?;
-    write!(f, "; {}", fix(finding, facts))
+    oddity::clauses(f, finding, facts)?;
+    f.write_str("; ")?;
+    oddity::fix(f, finding, facts, fix(finding, facts))
 }
 
 fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {

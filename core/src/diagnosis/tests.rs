@@ -719,6 +719,33 @@ fn who_cannot_connect_is_told_what_helps() {
 }
 
 #[test]
+fn a_uri_that_changed_is_told_whatever_the_status() {
+    let sent = |uri: &'static [u8], status| Facts {
+        uri: b"/c/my%20doc/ws?a=b",
+        ..upstream(status, |u| u.uri = uri)
+    };
+    let remedy = "pass the URI on as it came";
+    for status in [200, 302, 400, 401, 403, 404, 405, 426, 500] {
+        let told = line(&sent(b"/c/my doc/ws", status));
+        assert!(told.contains("\"/c/my%20doc/ws?a=b\""), "{told}");
+        assert!(told.contains("\"/c/my doc/ws\""), "{told}");
+        assert!(told.contains(remedy) && !told.contains("correct handshake"), "{told}");
+        for same in [&b"/c/my%20doc/ws?a=b"[..], b"/x/my%20doc/ws?a=b", b""] {
+            let line = line(&sent(same, status));
+            assert!(!line.contains(remedy), "{line}");
+        }
+    }
+    let closed = Facts { uri: b"/a?b", ..failed(502, Reached::Connection, Some(Failure::Closed)) };
+    assert!(line(&closed).contains(remedy));
+    assert!(!line(&Facts { uri: b"/chat", ..closed }).contains(remedy));
+    // What has nothing to do with it.
+    for failure in [Failure::HeaderTooBig, Failure::TimedOut(Waiting::Read, 1000)] {
+        let facts = Facts { uri: b"/a?b", ..failed(502, Reached::Connection, Some(failure)) };
+        assert!(!line(&facts).contains(remedy));
+    }
+}
+
+#[test]
 fn answers_of_the_backend() {
     let cases = [
         (200, Finding::BackendNotWebsocket),

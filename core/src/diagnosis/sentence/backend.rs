@@ -3,6 +3,7 @@
 use std::fmt::{self, Formatter};
 
 use crate::diagnosis::facts::{Facts, Failure, Waiting};
+use crate::diagnosis::oddity::oddities;
 use crate::text::duration::Duration;
 use crate::text::escape::Escaped;
 
@@ -105,7 +106,11 @@ pub fn not_found(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 }
 
 pub fn bad_handshake(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    write!(f, "{} answered {} to a correct handshake", Backend::of(facts), answer(facts))
+    write!(f, "{} answered {}", Backend::of(facts), answer(facts))?;
+    match oddities(facts).next() {
+        Some(_) => Ok(()),
+        None => f.write_str(" to a correct handshake"),
+    }
 }
 
 pub fn not_websocket(f: &mut Formatter, facts: &Facts) -> fmt::Result {
