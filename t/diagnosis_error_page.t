@@ -130,8 +130,8 @@ is(outcome($t, path => '/dead/'), "502, [error] upgrade failed: no connection to
 # What the backend answered, and nginx hid.
 my $peer = 'backend 127.0.0.1:' . port(8081);
 my %expected = (
-    400 => [400, "answered 400 to a correct handshake; see the backend's log; with several servers check session affinity, else the list "
-        . 'of trusted proxies [backend-bad-handshake]'],
+    400 => [400, "answered 400 to a correct handshake that offers no subprotocol; see the backend's log; with several servers check "
+        . 'session affinity, else the list of trusted proxies, and whether the backend wants a subprotocol [backend-bad-handshake]'],
     401 => [302, "refused access with 401; see the backend's log, and that cookies or tokens reach it [backend-auth]"],
     403 => [403, "refused access with 403; see the backend's log, and that cookies or tokens reach it [backend-auth]"],
     503 => [503, "answered 503; see the backend's log [backend-error]"],

@@ -102,7 +102,7 @@ my @cases = (
     ['/uri/a%20b?c', 400, "$strict answered 400", '/uri/a b', 'backend-bad-handshake'],
     ['/map/a%20b', 400, "$strict answered 400", '/c/a b', 'backend-bad-handshake'],
     ['/query/plain?a=b', 200, qq{$strict answered 200 to "/plain", it has no WebSocket there}, '/plain', 'backend-not-websocket'],
-    ['/room/400', 400, "$backend answered 400", '/status?400', 'backend-bad-handshake'],
+    ['/room/400', 400, qq{$backend answered 400 and said "status"}, '/status?400', 'backend-bad-handshake'],
     ['/room/405', 405, qq{$backend answered 405 to "/status?405", it has no WebSocket there}, '/status?405',
         'backend-not-websocket'],
 );
@@ -126,9 +126,9 @@ for my $port (8080, 8083) {
         qr{^404, .* answered 404 to "//?status\?404", the client asked for "/moved/status\?404"; correct the path },
         "$mode, a prefix");
     like(outcome($t, port => $port, path => '/moved/a%20b/status?400', authority => 'localhost'),
-        qr/^400, .* answered 400 to a correct handshake;/, "$mode, a prefix, 400");
+        qr/^400, .* answered 400 to a correct handshake /, "$mode, a prefix, 400");
     like(outcome($t, port => $port, path => '/a%20b/status?400', authority => 'localhost'),
-        qr/^400, .* answered 400 to a correct handshake;/, "$mode, nothing");
+        qr/^400, .* answered 400 to a correct handshake /, "$mode, nothing");
     is(outcome($t, port => $port, path => '/moved/a%20b?c=%20', authority => 'localhost'), 101, "$mode, a tunnel");
 }
 

@@ -10,10 +10,12 @@ mod facts;
 pub mod flood;
 mod obstacle;
 mod oddity;
+mod origin;
 mod redirect;
 mod sentence;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tunnel;
 
 use std::fmt;

@@ -6,6 +6,7 @@ use crate::config::Answer;
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::Fault;
 use crate::handshake::Violation;
+use crate::http::target::differs_beyond_prefix;
 use crate::http::version::HttpVersion;
 use crate::text::escape::Escaped;
 use crate::words::{Mode, Place};
@@ -100,6 +101,14 @@ pub struct BackendFacts<'a> {
     pub altered: Option<Alteration<'a>>,
     /// The Host that was sent.
     pub host: Option<&'a [u8]>,
+    /// The Origin that was sent.
+    pub origin: Sent<'a>,
+    /// The X-Forwarded-Proto that was sent.
+    pub forwarded_proto: Sent<'a>,
+    /// The Sec-WebSocket-Protocol that was sent.
+    pub subprotocols: Sent<'a>,
+    /// Whether nginx speaks TLS to it.
+    pub tls: bool,
     /// The URI that was sent (`u->uri`); empty if that is unknown, as for uwsgi and scgi.
     pub uri: &'a [u8],
     /// Whether `u->cache_status` is HIT, STALE, UPDATING or REVALIDATED.
@@ -110,6 +119,8 @@ pub struct BackendFacts<'a> {
     pub status: u16,
     /// Why there is no answer, as far as that is known.
     pub failure: Option<Failure<'a>>,
+    /// The first bytes of the body of a refusal; empty where they came later than the header.
+    pub body: &'a [u8],
     /// `u->headers_in.location`.
     pub redirect: Option<&'a [u8]>,
     /// `u->headers_in.x_accel_redirect`.
@@ -377,11 +388,16 @@ impl Default for BackendFacts<'_> {
             connection: Sent::Unknown,
             altered: None,
             host: None,
+            origin: Sent::Unknown,
+            forwarded_proto: Sent::Unknown,
+            subprotocols: Sent::Unknown,
+            tls: false,
             uri: b"",
             cached: false,
             reached: Reached::Nothing,
             status: 0,
             failure: None,
+            body: b"",
             redirect: None,
             accel_redirect: None,
             switch_fault: None,
@@ -390,6 +406,13 @@ impl Default for BackendFacts<'_> {
 }
 
 impl Facts<'_> {
+    /// Whether the backend was asked for another URI than the client's, in more than the beginning of its path.
+    /// What uwsgi and scgi are asked for is not known.
+    pub(super) fn uri_changed(&self) -> bool {
+        let sent = self.upstream.unwrap_or_default().uri;
+        !sent.is_empty() && differs_beyond_prefix(self.uri, sent)
+    }
+
     /// Whether nginx found fault with the request before it looked for a location, maybe with half
     /// of the header unread: nothing can be told from what is missing there.
     pub(super) fn gave_up_reading(&self) -> bool {

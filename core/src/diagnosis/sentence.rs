@@ -7,6 +7,7 @@ mod client;
 mod connect;
 mod location;
 mod oddity;
+mod origin;
 mod parts;
 mod switch;
 mod tunnel;
@@ -17,8 +18,10 @@ use crate::config::{Answer, Answering};
 use crate::findings::RunFinding;
 use crate::handshake::origin::Denied;
 
-use super::facts::{Facts, Gate};
+use super::facts::{Facts, Failure, Gate, Handler};
 use super::obstacle::{obstacle, Obstacle};
+use super::oddity::offers_no_subprotocol;
+use super::origin::own_list_may_refuse;
 use super::redirect::{self, Redirect};
 
 pub(super) use tunnel::tunnel_end;
@@ -116,9 +119,20 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Repeated(_), .. }) => {
             return "correct the client, or the proxy in front of this nginx";
         }
-        // websocket_guard_forwarded would do nothing in such a location.
-        (RunFinding::BackendOrigin, _) if !facts.mode.is_guarded() => {
-            return "add \"proxy_set_header Host $http_host;\", or allow the origin in the backend";
+        (RunFinding::BackendOrigin, _) => return origin::fix(facts, usual),
+        (RunFinding::BackendAuth, _) if own_list_may_refuse(facts) => {
+            return "allow that origin in the application's own list of origins if it has one, else see \
+                    the backend's log, and that cookies or tokens reach it";
+        }
+        (RunFinding::BackendBadHandshake, _) if offers_no_subprotocol(facts) => {
+            return "see the backend's log; with several servers check session affinity, else the list of \
+                    trusted proxies, and whether the backend wants a subprotocol";
+        }
+        (RunFinding::BackendTls, _) if is_plain(facts) => {
+            return "use https:// in proxy_pass";
+        }
+        (RunFinding::BackendClosed, _) if is_plain(facts) && facts.handler == Handler::Proxy => {
+            return "see the backend's log; if it expects TLS, use https:// in proxy_pass";
         }
         (RunFinding::BackendRedirect, _) if !facts.mode.is_guarded() => {
             return "use the final URL in the client; if only http becomes https, send \
@@ -191,4 +205,11 @@ fn fix_of_answer(answer: Answer) -> &'static str {
              header of its own cannot"
         }
     }
+}
+
+/// Whether the backend was spoken to without TLS.
+fn is_plain(facts: &Facts) -> bool {
+    facts.upstream.is_some_and(|upstream| {
+        !upstream.tls && !matches!(upstream.failure, Some(Failure::TlsHandshake { .. }))
+    })
 }

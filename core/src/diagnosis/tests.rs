@@ -403,7 +403,7 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 Facts { origin: None, ..upstream(403, |u| u.host = Some(b"backend")) },
                 upstream(403, |u| u.host = Some(b"APP.example.com:443")),
                 upstream(403, |u| u.host = None),
-                upstream(404, |u| u.host = Some(b"backend")),
+                upstream(405, |u| u.host = Some(b"backend")),
             ],
         ),
         (
@@ -423,7 +423,10 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BackendBadHandshake,
-            answered(400),
+            Facts {
+                subprotocols: Some(b"chat"),
+                ..upstream(400, |u| u.body = b"Session ID unknown\n")
+            },
             vec![
                 upstream(400, |u| u.host = Some(b"backend")),
                 upstream(400, |u| u.upgrade = Sent::Nothing),
@@ -719,6 +722,194 @@ fn who_cannot_connect_is_told_what_helps() {
 }
 
 #[test]
+fn origins_that_the_backend_may_have_refused() {
+    let told = |status, host: &'static [u8], proto, asked: &'static [u8]| {
+        let facts = Facts {
+            host: asked,
+            mode: Mode::On,
+            ..upstream(status, |u| {
+                u.host = Some(host);
+                u.forwarded_proto = proto;
+            })
+        };
+        (finding(&facts), line(&facts))
+    };
+    let (app, pool) = (&b"app.example.com"[..], &b"pool"[..]);
+    let https = Sent::Value(b"https");
+    let cases = [
+        // Another host, which the client's is not.
+        (
+            400,
+            pool,
+            https,
+            app,
+            Finding::BackendOrigin,
+            "proxy_set_header Host $http_host;",
+            "else",
+        ),
+        (401, pool, https, app, Finding::BackendOrigin, "else see that cookies or tokens", "path"),
+        (
+            403,
+            pool,
+            https,
+            app,
+            Finding::BackendOrigin,
+            "proxy_set_header Host $http_host;",
+            "else",
+        ),
+        (404, pool, https, app, Finding::BackendOrigin, "else correct the path", "cookies"),
+        // The client's is another one, too: to send it is no remedy.
+        (
+            403,
+            pool,
+            https,
+            b"api.example",
+            Finding::BackendOrigin,
+            "allow that origin",
+            "$http_host",
+        ),
+        (
+            403,
+            b"api.example",
+            https,
+            b"api.example",
+            Finding::BackendOrigin,
+            "allow that",
+            "$http_host",
+        ),
+        // The same host, and another scheme.
+        (
+            403,
+            app,
+            Sent::Nothing,
+            app,
+            Finding::BackendOrigin,
+            "X-Forwarded-Proto say https",
+            "Host $",
+        ),
+        (
+            403,
+            app,
+            Sent::Value(b"http"),
+            app,
+            Finding::BackendOrigin,
+            "with X-Forwarded-Proto",
+            "Host $",
+        ),
+        (
+            404,
+            app,
+            Sent::Nothing,
+            app,
+            Finding::BackendNotFound,
+            "X-Forwarded-Proto say https",
+            "Host $",
+        ),
+        (401, app, Sent::Nothing, app, Finding::BackendAuth, "cookies or tokens", "X-Forwarded"),
+        // The same site.
+        (403, app, https, app, Finding::BackendAuth, "the application's own list", "$http_host"),
+        (401, app, https, app, Finding::BackendAuth, "cookies or tokens", "own list"),
+        (404, app, https, app, Finding::BackendNotFound, "correct the path", "rigin"),
+        (400, app, https, app, Finding::BackendBadHandshake, "affinity", "rigin"),
+        (405, pool, https, app, Finding::BackendNotWebsocket, "enable WebSocket", "rigin"),
+    ];
+    for (status, host, proto, asked, expected, has, lacks) in cases {
+        let (finding, line) = told(status, host, proto, asked);
+        assert_eq!(finding, Some(expected), "{line}");
+        assert!(line.contains(has) && !line.contains(lacks), "{has} {lacks}: {line}");
+    }
+    // What nginx sends in place of the client's counts, and TLS to the backend speaks for itself.
+    let sent = |origin| upstream(403, |u| (u.origin, u.host) = (origin, Some(pool)));
+    assert_eq!(finding(&sent(Sent::Nothing)), Some(Finding::BackendAuth));
+    assert!(line(&sent(Sent::Value(b"http://a"))).contains("\"http://a\""));
+    assert_eq!(finding(&sent(Sent::Value(b"http://pool"))), Some(Finding::BackendAuth));
+    let tls = upstream(403, |u| (u.tls, u.forwarded_proto) = (true, Sent::Nothing));
+    assert_eq!(finding(&tls), Some(Finding::BackendAuth));
+}
+
+#[test]
+fn plain_http_to_a_backend_that_wants_tls() {
+    const GO: &[u8] = b"Client sent an HTTP request to an HTTPS server.\n";
+    let told = |status, tls, body: &'static [u8]| {
+        let facts = upstream(status, |u| (u.tls, u.body) = (tls, body));
+        (finding(&facts), line(&facts))
+    };
+    let (tls, line_of_tls) = told(400, false, GO);
+    assert_eq!(tls, Some(Finding::BackendTls));
+    assert!(line_of_tls
+        .contains("said \"Client sent an HTTP request to an HTTPS server.\"; use https:// in"));
+    for (status, tls, body) in [(400, true, GO), (403, false, GO), (400, false, b"HTTPS required")]
+    {
+        let (finding, line) = told(status, tls, body);
+        assert_ne!(finding, Some(Finding::BackendTls), "{line}");
+        assert!(!line.contains("use https://"), "{line}");
+    }
+    let closed = |tls| {
+        let closed = Some(Failure::Closed);
+        line(&upstream(502, |u| (u.tls, u.reached, u.failure) = (tls, Reached::Connection, closed)))
+    };
+    assert!(closed(false).contains("if it expects TLS, use https://"));
+    assert!(!closed(true).contains("https://"));
+    // The other way round the remedy is another one.
+    let handshake = Failure::TlsHandshake { sni: None };
+    assert!(!line(&failed(502, Reached::Connection, Some(handshake))).contains("use https://"));
+}
+
+#[test]
+fn what_is_peculiar_about_a_handshake_that_was_refused() {
+    let told = |host, offered, body: &'static [u8], change: fn(&mut Facts)| {
+        let mut facts = Facts {
+            origin: None,
+            subprotocols: offered,
+            host: b"app.example.com",
+            ..upstream(400, |u| (u.host, u.body) = (Some(host), body))
+        };
+        change(&mut facts);
+        line(&facts)
+    };
+    let none = |_: &mut Facts| {};
+    let app = &b"app.example.com"[..];
+    let wanted = b"Missing or wrong subprotocol";
+    let cases = [
+        (told(app, None, b"", none), "offers no subprotocol; ", "\"_\""),
+        (told(app, None, wanted, none), "; have the client offer the subprotocol", "affinity"),
+        (told(app, Some(b"mqtt"), wanted, none), "affinity", "offer"),
+        (
+            told(b"chat_app", None, b"", none),
+            "set \"proxy_set_header Host $http_host;\"",
+            "affinity",
+        ),
+        (
+            told(b"chat_app", None, b"", |f| f.mode = Mode::On),
+            "websocket_guard_forwarded on",
+            "affinity",
+        ),
+        // It is the client's own.
+        (
+            told(b"chat_app", None, b"", |f| f.host = b"chat_app"),
+            "give the site a name",
+            "$http_host",
+        ),
+        // All at once.
+        (told(b"chat_app", None, wanted, |f| f.uri = b"/a?b"), "$uri", "affinity"),
+        (told(b"chat_app", None, wanted, |f| f.uri = b"/a?b"), "have the client offer", "affinity"),
+        (
+            told(b"chat_app", None, wanted, |f| f.origin = Some(b"http://a")),
+            "it was sent Host",
+            "affinity",
+        ),
+        // Not for the log.
+        (told(app, None, b"<html><body>no", none), "correct handshake", "html"),
+        (told(app, None, b"\x1f\x8b\x08", none), "correct handshake", "said"),
+    ];
+    for (line, has, lacks) in cases {
+        assert!(line.contains(has) && !line.contains(lacks), "{has} {lacks}: {line}");
+    }
+    let missing = upstream(404, |u| u.host = Some(b"chat_app"));
+    assert!(!line(&Facts { origin: None, ..missing }).contains("\"_\""));
+}
+
+#[test]
 fn a_uri_that_changed_is_told_whatever_the_status() {
     let sent = |uri: &'static [u8], status| Facts {
         uri: b"/c/my%20doc/ws?a=b",
@@ -885,7 +1076,7 @@ fn other_wordings() {
     // What does nothing in an unguarded location is not advised there.
     check(
         upstream(403, |u| u.host = Some(b"backend")),
-        "another site; add \"proxy_set_header Host $http_host;\", or allow the origin",
+        "another site; set \"proxy_set_header Host $http_host;\" where Upgrade is set, or allow the origin",
     );
     check(
         answered(302),
@@ -1215,6 +1406,11 @@ impl<'a> Any<'a> {
             connection: self.sent(),
             altered: self.flag().then(|| self.one_of(&alterations)),
             host: self.maybe(),
+            origin: self.sent(),
+            forwarded_proto: self.sent(),
+            subprotocols: self.sent(),
+            tls: self.flag(),
+            body: self.bytes(),
             uri: self.bytes(),
             cached: self.number() % 8 == 1,
             reached: self.one_of(&[Reached::Nothing, Reached::Connection, Reached::Header]),

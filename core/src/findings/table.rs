@@ -1014,7 +1014,7 @@ events {
 
     BackendTls "backend-tls", CONFIGURED;
     title: "nginx and the backend do not agree on TLS",
-    cause: "the TLS handshake with the backend failed (certificate, SNI, version, or it speaks plain HTTP), or it answered plain HTTP with a TLS alert",
+    cause: "the TLS handshake with the backend failed (certificate, SNI, version, or it speaks plain HTTP), or it answered plain HTTP with a TLS alert, or with a 400 that says so",
     fix: "check http:// or https:// in proxy_pass, proxy_ssl_server_name and proxy_ssl_name",
     symptom: "wscat prints \"Unexpected server response: 502\" or 400, nginx logs \"SSL_do_handshake() failed\"",
     example: "websocket_guard: upgrade failed: the TLS handshake with backend 10.0.0.5:443 failed (SNI not sent); check http:// or https:// in proxy_pass, proxy_ssl_server_name and proxy_ssl_name [backend-tls]";
@@ -1031,7 +1031,7 @@ events {
     cause: "the backend crashed, refuses this client or protocol without an answer, or expects TLS",
     fix: "see the backend's log",
     symptom: "wscat prints \"Unexpected server response: 502\", nginx logs \"prematurely closed connection\" or \"Connection reset by peer\"",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 closed the connection before it answered; see the backend's log [backend-closed]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 closed the connection before it answered; see the backend's log; if it expects TLS, use https:// in proxy_pass [backend-closed]";
 
     BackendHeaderTooBig "backend-header-too-big", CONFIGURED;
     title: "the header of the backend's answer is too large",
@@ -1044,14 +1044,14 @@ events {
 
     BackendOrigin "backend-origin", CONFIGURED;
     title: "the backend's origin check failed",
-    cause: "the backend compares Origin with the Host that it got, and they differ, usually because nginx sent the upstream's name as Host",
+    cause: "the backend compares Origin with the Host and the scheme that it got, and they differ, usually because nginx sent the upstream's name as Host, or because X-Forwarded-Proto does not say https; such checks answer 400, 401, 403 or 404",
     fix: "add \"websocket_guard_forwarded on;\" or \"proxy_set_header Host $http_host;\", or allow the origin in the backend",
-    symptom: "browsers get 403 (or 400), while wscat, which sends no Origin, gets through",
+    symptom: "browsers get 403 (or 400, 401, 404), while wscat, which sends no Origin, gets through",
     example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 403: it was sent Host \"backend\" with Origin \"https://app.example.com\", which looks like another site; add \"websocket_guard_forwarded on;\" or \"proxy_set_header Host $http_host;\", or allow the origin in the backend [backend-origin]";
 
     BackendAuth "backend-auth", CONFIGURED;
     title: "the backend refused access",
-    cause: "the backend did not get, or did not accept, the credentials: a cookie of another domain or path, an expired token",
+    cause: "the backend did not get, or did not accept, the credentials: a cookie of another domain or path, an expired token; or its own list of origins lacks this one",
     fix: "see the backend's log, and that cookies or tokens reach it",
     symptom: "wscat prints \"Unexpected server response: 401\" or 403",
     example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 refused access with 401; see the backend's log, and that cookies or tokens reach it [backend-auth]";
@@ -1072,10 +1072,10 @@ events {
 
     BackendBadHandshake "backend-bad-handshake", CONFIGURED;
     title: "the backend refused a correct handshake",
-    cause: "the backend does not like this request for a reason of its own: a session of another server, a proxy that it does not trust, a subprotocol or version that it wants",
+    cause: "the backend does not like this request for a reason of its own: a session of another server, a proxy that it does not trust, a subprotocol or version that it wants, a Host that is no name of a host; the line tells what is peculiar about what it was sent",
     fix: "see the backend's log; with several servers check session affinity, else the list of trusted proxies",
     symptom: "wscat prints \"Unexpected server response: 400\" or 426; socket.io: \"Session ID unknown\"",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 400 to a correct handshake; see the backend's log; with several servers check session affinity, else the list of trusted proxies [backend-bad-handshake]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 400 to a correct handshake and said \"Session ID unknown\"; see the backend's log; with several servers check session affinity, else the list of trusted proxies [backend-bad-handshake]";
 
     BackendNotWebsocket "backend-not-websocket", CONFIGURED;
     title: "the backend has no WebSocket at this path",

@@ -7,6 +7,8 @@ use crate::diagnosis::oddity::{oddities, Oddity};
 use crate::findings::RunFinding;
 use crate::text::escape::Escaped;
 
+use super::{backend, origin as fix};
+
 /// Adds it to the cause.
 pub fn clauses(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
     if !tells(finding) {
@@ -21,6 +23,11 @@ pub fn clauses(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Re
             Escaped(asked),
             Escaped(sent)
         ),
+        Oddity::Scheme => backend::scheme(f, facts),
+        Oddity::Host { host, .. } => {
+            write!(f, "; Host \"{}\" is no name of a host, because of the \"_\"", Escaped(host))
+        }
+        Oddity::NoSubprotocol => f.write_str("; the client offers no subprotocol"),
     })
 }
 
@@ -31,31 +38,37 @@ pub fn fix(
     facts: &Facts,
     usual: &'static str,
 ) -> fmt::Result {
-    let mut any = false;
-    if !tells(finding) || !explains(finding) {
+    let replaces = |oddity| oddity != Oddity::Scheme;
+    let mut any = !(explains(finding) && oddities(facts).any(replaces));
+    if any {
         f.write_str(usual)?;
-        any = true;
     }
-    if tells(finding) {
-        for oddity in oddities(facts) {
+    for oddity in oddities(facts).filter(|_| tells(finding)) {
+        // The client's Host is advised already.
+        let told = finding == RunFinding::BackendOrigin
+            && matches!(oddity, Oddity::Host { asked: false, .. });
+        if !told {
             f.write_str(if any { ", and " } else { "" })?;
-            f.write_str(fix_of(oddity))?;
+            f.write_str(fix_of(oddity, facts))?;
             any = true;
         }
     }
-    if any {
-        Ok(())
-    } else {
-        f.write_str(usual)
-    }
+    f.write_str(if finding == RunFinding::BackendOrigin { fix::otherwise(facts) } else { "" })
 }
 
-fn fix_of(oddity: Oddity) -> &'static str {
+fn fix_of(oddity: Oddity, facts: &Facts) -> &'static str {
     match oddity {
         Oddity::Uri { .. } => {
             "pass the URI on as it came, by a proxy_pass without one, or correct the rewrite or the \
              URI there: \"$1\" and \"$uri\" are decoded and have no query"
         }
+        Oddity::Scheme => fix::SCHEME,
+        Oddity::NoSubprotocol => {
+            "have the client offer the subprotocol that the backend wants (new WebSocket(url, [name]))"
+        }
+        Oddity::Host { asked: true, .. } => "give the site a name without \"_\"",
+        Oddity::Host { .. } if facts.mode.is_guarded() => fix::HOST_GUARDED,
+        Oddity::Host { .. } => fix::HOST,
     }
 }
 
