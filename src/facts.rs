@@ -12,9 +12,11 @@ use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::{is_polled, Mode, Place};
 
 use crate::attempt::{Attempt, Checked};
+use crate::conf::LocationConf;
 use crate::exchange::Exchange;
 use crate::gate;
-use crate::nginx::speaks_tls;
+use crate::headers::sets_proto;
+use crate::nginx::{elements, speaks_tls};
 use crate::request::{bytes, http_version, Location, Request};
 use crate::sockets;
 
@@ -94,6 +96,10 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         uri: bytes(r.unparsed_uri),
         host: bytes(request.host()),
         tls_in_front: tls_in_front(request),
+        scheme: request.scheme(),
+        address_header: ["X-Forwarded-For", "X-Real-IP"]
+            .into_iter()
+            .find(|name| request.values(name).next().is_some()),
         asks,
         upgrade,
         dropped,
@@ -351,6 +357,10 @@ fn describe_upstream(
         connection: as_sent(sent, "Connection"),
         altered: conf.and_then(|conf| alteration(request, conf, sent)),
         host: sent.and_then(|sent| sent.value("Host")),
+        proto: as_sent(sent, "X-Forwarded-Proto"),
+        proto_by_guard: exchange
+            .and_then(|exchange| exchange.location)
+            .is_some_and(|location| says_proto(request, location.conf)),
         uri: sent.map(Head::uri).unwrap_or_default(),
         cached: is_cached(upstream),
         reached,
@@ -361,6 +371,16 @@ fn describe_upstream(
         switch_fault: exchange.and_then(Exchange::switch_fault),
     };
     (described, handler)
+}
+
+/// Whether the guard sets X-Forwarded-Proto in a location.
+fn says_proto(request: &Request, conf: &LocationConf) -> bool {
+    let proxy = request.main_conf().and_then(|main| main.proxies.first()?.as_ref());
+    let (Some(proxy), Some(loc_conf)) = (proxy, conf.recipe.loc_conf) else { return false };
+    let Some(list) = proxy.headers_source else { return false };
+    // SAFETY: the array has the module's configuration of the location, whose list does not change any more.
+    let headers = unsafe { elements(list.read(proxy.location_conf(loc_conf.as_ptr()))) };
+    sets_proto(headers)
 }
 
 fn reached(connect_time: ngx_msec_t, header_time: ngx_msec_t) -> Reached {

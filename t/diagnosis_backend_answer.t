@@ -114,8 +114,8 @@ my $address = '127.0.0.1:' . port(8081);
 my $origin = 'which looks like another site; add "websocket_guard_forwarded on;" or "proxy_set_header Host $http_host;", '
     . 'or allow the origin in the backend [backend-origin]';
 my $auth = q{see the backend's log, and that cookies or tokens reach it [backend-auth]};
-my $redirect = ', and WebSocket clients do not follow redirects; use the final URL in the client; if only http becomes https, '
-    . 'send X-Forwarded-Proto ("websocket_guard_forwarded on;") [backend-redirect]';
+my $redirect = ', and WebSocket clients do not follow redirects; use the final URL in the client, or sign in first if that is '
+    . 'a sign-in [backend-redirect]';
 my $path = 'correct the path in the client, or the URI in proxy_pass [backend-not-found]';
 my $refused = q{to a correct handshake; see the backend's log; with several servers check session affinity, else the }
     . 'list of trusted proxies [backend-bad-handshake]';
@@ -168,7 +168,6 @@ for my $port (8080, 8083, 8084) {
         if ($server eq 'hand-made') {
             # What only works in a guarded location is not advised.
             $reason =~ s/"websocket_guard_forwarded on;" or //;
-            $reason =~ s/"websocket_guard_forwarded on;"/"proxy_set_header X-Forwarded-Proto \$scheme;"/;
         }
         is(outcome($t, path => $path, port => $port, origin => $origin, authority => 'app.example:81'),
             "$status, [error] upgrade failed: $reason", join ' ', "$server, $path", $origin // ());

@@ -9,6 +9,7 @@ mod facts;
 pub mod flood;
 mod obstacle;
 mod redirect;
+mod scheme;
 mod sentence;
 #[cfg(test)]
 mod tests;

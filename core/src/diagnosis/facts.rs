@@ -54,6 +54,10 @@ pub struct Facts<'a> {
     /// The request header, and its value, by which a proxy in front says that the client uses TLS, where nginx
     /// itself got the request without.
     pub tls_in_front: Option<(&'a [u8], &'a [u8])>,
+    /// The scheme that the client used, as far as nginx believes it: `Request::scheme`.
+    pub scheme: &'a [u8],
+    /// The header by which a proxy in front tells the client's address, if there is one.
+    pub address_header: Option<&'static str>,
     /// What the Upgrade lines ask for.
     pub asks: Asks,
     /// The first Upgrade line; empty without one.
@@ -111,6 +115,10 @@ pub struct BackendFacts<'a> {
     pub altered: Option<Alteration<'a>>,
     /// The Host that was sent.
     pub host: Option<&'a [u8]>,
+    /// The X-Forwarded-Proto that was sent.
+    pub proto: Sent<'a>,
+    /// Whether that is the guard's.
+    pub proto_by_guard: bool,
     /// The URI that was sent (`u->uri`); empty if that is unknown, as for uwsgi and scgi.
     pub uri: &'a [u8],
     /// Whether `u->cache_status` is HIT, STALE, UPDATING or REVALIDATED.
@@ -402,6 +410,8 @@ impl Default for Facts<'_> {
             uri: b"",
             host: b"",
             tls_in_front: None,
+            scheme: b"http",
+            address_header: None,
             asks: Asks::Nothing,
             upgrade: b"",
             dropped: None,
@@ -433,6 +443,8 @@ impl Default for BackendFacts<'_> {
             connection: Sent::Unknown,
             altered: None,
             host: None,
+            proto: Sent::Unknown,
+            proto_by_guard: false,
             uri: b"",
             cached: false,
             reached: Reached::Nothing,

@@ -6,6 +6,7 @@ mod backend;
 mod client;
 mod location;
 mod parts;
+mod scheme;
 mod switch;
 mod tunnel;
 
@@ -38,10 +39,16 @@ fn remedy(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result 
     let dropped = facts.dropped.filter(|_| facts.mode.is_guarded());
     match (finding, dropped) {
         (RunFinding::ProtocolDropped | RunFinding::Unsolicited101, Some(dropped)) => {
-            client::list_protocol(f, dropped)
+            return client::list_protocol(f, dropped);
         }
-        _ => f.write_str(fix(finding, facts)),
+        (RunFinding::OriginDenied, _) => {
+            if let Some(written) = scheme::fix_of_origin(f, facts) {
+                return written;
+            }
+        }
+        _ => {}
     }
+    f.write_str(fix(finding, facts))
 }
 
 fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
@@ -129,10 +136,7 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         (RunFinding::BackendOrigin, _) if !facts.mode.is_guarded() => {
             return "add \"proxy_set_header Host $http_host;\", or allow the origin in the backend";
         }
-        (RunFinding::BackendRedirect, _) if !facts.mode.is_guarded() => {
-            return "use the final URL in the client; if only http becomes https, send \
-                    X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")";
-        }
+        (RunFinding::BackendRedirect, _) => return scheme::fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::SwitchReplaced, _)
             if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
         {

@@ -17,7 +17,7 @@ use super::*;
 const ACCEPT: &[u8; 28] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Longer than what is printed of it.
-const ALLOWED: &str = "\
+const ALLOWED: &str = "same \
     https://a.example https://b.example https://c.example https://d.example https://e.example \
     https://f.example https://g.example https://h.example https://i.example https://j.example \
     https://k.example \u{e9}\n";
@@ -799,10 +799,32 @@ fn other_wordings() {
         Facts {
             mode: Mode::Auto,
             gate: Gate::OriginDenied { denied: Denied::Missing, allowed: "same" },
+            host: b"app.example.com",
             ..by_nginx(403)
         },
-        "a request without Origin is not allowed, allowed: \"same\"; add \"none\" to ",
+        "a request without Origin is not allowed, allowed: \"same\", which is \
+         \"http://app.example.com\" here; add \"none\" to ",
     );
+    // TLS ends in front, and nginx does not know.
+    let behind = |origin| Facts {
+        mode: Mode::On,
+        gate: Gate::OriginDenied { denied: Denied::NotListed(origin), allowed: "same null" },
+        host: b"app.example.com",
+        tls_in_front: Some((b"X-Forwarded-Proto", b"https")),
+        address_header: Some("X-Forwarded-For"),
+        ..by_nginx(403)
+    };
+    let own = behind(b"https://app.example.com");
+    check(
+        own,
+        "which is \"http://app.example.com\" here; trust the X-Forwarded-Proto of the proxy in front \
+         with \"set_real_ip_from 10.0.0.9; real_ip_header X-Forwarded-For;\", or add that origin to ",
+    );
+    check(Facts { address_header: None, ..own }, " here; if TLS ends in front of this nginx, add ");
+    check(Facts { tls_in_front: None, ..own }, " here; if TLS ends in front of this nginx, add ");
+    // Another origin, or a scheme that nginx knows.
+    check(behind(b"https://evil.example"), " here; add it to websocket_guard_origin if ");
+    check(Facts { scheme: b"https", ..behind(b"http://app.example.com") }, " here; add it to ");
     check(by_nginx(444), "closed the connection without an answer (444); ");
     check(
         Facts { location: None, ..by_nginx(404) },
@@ -841,10 +863,7 @@ fn other_wordings() {
         upstream(403, |u| u.host = Some(b"backend")),
         "another site; add \"proxy_set_header Host $http_host;\", or allow the origin",
     );
-    check(
-        answered(302),
-        "send X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")",
-    );
+    check(answered(302), "; use the final URL in the client, or sign in first if that is a ");
     check(answered(404), "answered 404 to \"/chat\", the path that the client asked for; ");
     check(upstream(404, |u| u.uri = b""), "answered 404, the client asked for \"/chat\"; ");
     check(upstream(200, |u| u.uri = b""), "answered 200 to \"/chat\", it has no WebSocket there; ");
@@ -1162,6 +1181,8 @@ impl<'a> Any<'a> {
             connection: self.sent(),
             altered: self.flag().then(|| self.one_of(&alterations)),
             host: self.maybe(),
+            proto: self.sent(),
+            proto_by_guard: self.flag(),
             uri: self.bytes(),
             cached: self.number() % 8 == 1,
             reached: self.one_of(&[Reached::Nothing, Reached::Connection, Reached::Header]),
@@ -1215,6 +1236,8 @@ impl<'a> Any<'a> {
             http_version: self.version(),
             method: self.bytes(),
             uri: self.bytes(),
+            scheme: self.bytes(),
+            address_header: self.one_of(&[None, Some("X-Forwarded-For")]),
             host: self.bytes(),
             tls_in_front: self.flag().then(|| (self.bytes(), self.bytes())),
             asks: self.one_of(&[

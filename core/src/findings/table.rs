@@ -1067,9 +1067,9 @@ events {
     BackendRedirect "backend-redirect", CONFIGURED;
     title: "the backend answered with a redirect",
     cause: "WebSocket clients do not follow redirects; often the backend does not know that the client came by TLS, or sends it to a sign-in page",
-    fix: "use the final URL in the client; if only http becomes https, send X-Forwarded-Proto (\"websocket_guard_forwarded on;\")",
+    fix: "use the final URL in the client, or sign in first if that is a sign-in",
     symptom: "wscat prints \"Unexpected server response: 301\" (or 302, 307, 308)",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 302 to \"/login\", and WebSocket clients do not follow redirects; use the final URL in the client; if only http becomes https, send X-Forwarded-Proto (\"websocket_guard_forwarded on;\") [backend-redirect]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 302 to \"/login\", and WebSocket clients do not follow redirects; use the final URL in the client, or sign in first if that is a sign-in [backend-redirect]";
 
     BackendNotFound "backend-not-found", CONFIGURED;
     title: "the backend does not know the path",

@@ -7,6 +7,7 @@ use crate::text::duration::Duration;
 use crate::text::escape::Escaped;
 
 use super::parts::{Backend, To};
+use super::scheme;
 
 pub fn unreachable(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     write!(f, "no connection to {}", Backend::of(facts))
@@ -92,7 +93,8 @@ pub fn auth(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 pub fn redirect(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let target = To(facts.upstream.unwrap_or_default().redirect);
     write!(f, "{} answered {}{target}", Backend::of(facts), answer(facts))?;
-    f.write_str(", and WebSocket clients do not follow redirects")
+    f.write_str(", and WebSocket clients do not follow redirects")?;
+    scheme::redirect(f, facts)
 }
 
 pub fn not_found(f: &mut Formatter, facts: &Facts) -> fmt::Result {
