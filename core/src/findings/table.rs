@@ -531,6 +531,26 @@ location / {
     proxy_pass http://backend;
 }";
 
+    BufferingNeeded "buffering-needed", Warn;
+    title: "websocket_guard on switches off what needs buffering",
+    cause: "\"on\" switches off buffering for all requests of the location; without it proxy_store stores nothing and proxy_limit_rate limits nothing",
+    fix: "use \"websocket_guard auto;\" there, which leaves plain requests as they are",
+    symptom: "no file is stored, or answers come faster than they should",
+    example: "\
+# before
+location / {
+    websocket_guard on;
+    proxy_limit_rate 100k;
+    proxy_pass http://backend;
+}
+
+# after
+location / {
+    websocket_guard auto;
+    proxy_limit_rate 100k;
+    proxy_pass http://backend;
+}";
+
     InterceptErrors "intercept-errors", Notice;
     title: "proxy_intercept_errors hides why the backend refused an upgrade",
     cause: "error_page replaces the backend's answer, and with it the status and the text that say what is wrong",
