@@ -17,7 +17,7 @@ use ngx::ffi::{
     ngx_table_elt_t, ngx_uint_t, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_SWITCHING_PROTOCOLS,
 };
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
-use websocket_guard_core::diagnosis::{Asks, Gate, SwitchFault};
+use websocket_guard_core::diagnosis::{Asks, Dropped, Gate, SwitchFault};
 
 use crate::conf::{Guard, LocationConf, MainConf};
 use crate::exchange::Exchange;
@@ -70,6 +70,8 @@ pub struct Checked {
     pub asks: Asks,
     /// The first Upgrade line.
     pub upgrade: &'static [u8],
+    /// What it could have been upgraded to, had it been listed.
+    pub dropped: Option<Dropped<'static>>,
     pub method: &'static [u8],
     pub gate: Gate<'static>,
 }

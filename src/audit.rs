@@ -9,6 +9,7 @@ use websocket_guard_core::audit::{audit, summaries};
 
 use crate::conf::{nginx_level, MainConf, MergedLevel};
 use crate::delivery::{self, Delivery};
+use crate::sockets;
 
 /// Audits the configuration, if any of it is guarded, checked or a recipe by hand.
 ///
@@ -23,6 +24,8 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
     let nodes = unsafe { describe::nodes(levels, main.created, &tree) };
     // SAFETY: as above.
     main.answers = unsafe { answers::collect(cf, levels, &nodes) };
+    // SAFETY: as above.
+    main.sockets = unsafe { sockets::collect(cf, levels, &nodes) };
     let with_summaries = delivery::is_visible(cf, NGX_LOG_INFO);
     // SAFETY: guaranteed by the caller.
     let reports = unsafe {

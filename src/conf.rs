@@ -24,6 +24,7 @@ use crate::delivery::Delivered;
 use crate::headers::HeaderList;
 use crate::proxies::Proxies;
 use crate::recipe::Recipe;
+use crate::sockets::Socket;
 
 /// The module, as the `ngx` crate's configuration traits know it.
 pub struct Guard;
@@ -152,6 +153,8 @@ pub struct MainConf {
     pub audited: bool,
     /// What answers without a backend, by the number of the level; empty where nothing is audited.
     pub answers: HashMap<u32, LevelAnswers>,
+    /// The sockets that several servers share.
+    pub sockets: Vec<Socket>,
     /// What the audit found, until it is in the configured error log.
     pub reports: Delivered,
 }
@@ -193,6 +196,7 @@ impl Default for MainConf {
             levels: Vec::new(),
             audited: false,
             answers: HashMap::new(),
+            sockets: Vec::new(),
             reports: Delivered::default(),
         }
     }

@@ -1,21 +1,25 @@
 //! Gathers what nginx knows about a request, for the diagnosis.
 
 use ngx::ffi::{ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t};
+use ngx::http::{HttpModuleServerConf, NgxHttpCoreModule};
 use websocket_guard_core::config::{Answer, Answering, Refusal};
 use websocket_guard_core::diagnosis::{
     tells_tls, Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler,
-    Limit, NamedPlace, Reached, Sent, TLS_IN_FRONT,
+    Limit, NamedPlace, Preface, Reached, Sent, TLS_IN_FRONT,
 };
 use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
-use websocket_guard_core::words::Place;
+use websocket_guard_core::words::{is_polled, Mode, Place};
 
 use crate::attempt::{Attempt, Checked};
+use crate::conf::LocationConf;
 use crate::connect;
 use crate::exchange::Exchange;
 use crate::gate;
-use crate::nginx::speaks_tls;
+use crate::headers::sets_proto;
+use crate::nginx::{elements, speaks_tls};
 use crate::request::{bytes, http_version, Location, Request};
+use crate::sockets;
 
 /// `NGX_HTTP_LIMIT_REQ_REJECTED` (ngx_http_limit_req_module.c)
 const LIMIT_REQ_REJECTED: ngx_uint_t = 3;
@@ -44,7 +48,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
         describe_upstream(request, upstream, exchange)
     });
-    let Checked { asks, upgrade, method, gate } = checked(request, attempt, location);
+    let Checked { asks, upgrade, dropped, method, gate } = checked(request, attempt, location);
     // SAFETY: header lines live as long as the request.
     let redirect = unsafe { r.headers_out.location.as_ref() };
     let status = match attempt {
@@ -75,6 +79,10 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         mode: location.conf.mode(),
         location: (!is_error_page && (reached || !location.core.name.is_empty()))
             .then(|| place(location)),
+        realtime: is_realtime(location),
+        server: server(request, location),
+        other_server: sockets::other_server(request),
+        preface: preface(request),
         marked_location: request
             .server_conf()
             .and_then(|server| server.guarded_location)
@@ -89,8 +97,13 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         uri: bytes(r.unparsed_uri),
         host: bytes(request.host()),
         tls_in_front: tls_in_front(request),
+        scheme: request.scheme(),
+        address_header: ["X-Forwarded-For", "X-Real-IP"]
+            .into_iter()
+            .find(|name| request.values(name).next().is_some()),
         asks,
         upgrade,
+        dropped,
         key: request.has_key(),
         origin: request.values("Origin").next(),
         subprotocols: request.values("Sec-WebSocket-Protocol").next(),
@@ -114,6 +127,39 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         answered_by,
         upstream: upstream.map(|(upstream, _)| upstream),
     })
+}
+
+/// Whether a location proxies and is meant for realtime.
+fn is_realtime(location: Location) -> bool {
+    let Location { conf, core } = location;
+    let meant = (conf.marked && conf.mode() == Mode::On)
+        || (conf.mode() != Mode::Off && is_polled(core.name.as_bytes()));
+    meant && core.handler.is_some()
+}
+
+/// The server that a request came to.
+fn server(request: &Request, location: Location) -> NamedPlace<'static> {
+    let opened = request.server_level().unwrap_or(location.conf).opened;
+    let name = NgxHttpCoreModule::server_conf(request.raw()).map(|server| server.server_name);
+    NamedPlace {
+        name: name.map(bytes).unwrap_or_default(),
+        place: Place { file: bytes(opened.file), line: opened.line },
+    }
+}
+
+/// What a load balancer put in front of the request line. Any client may send that, so it counts only with a
+/// handshake behind it, or where one is expected.
+fn preface(request: &Request) -> Option<Preface> {
+    const KEY: &[u8] = b"sec-websocket-key:";
+
+    if request.raw().err_status != 400 || request.reached_phases() {
+        return None;
+    }
+    let received = request.received()?;
+    let preface = Preface::of(received)?;
+    let expected = request.server_conf().is_some_and(|server| server.guarded_location.is_some());
+    let with_key = || received.windows(KEY.len()).any(|part| part.eq_ignore_ascii_case(KEY));
+    (expected || with_key()).then_some(preface)
 }
 
 /// The header by which a proxy in front says that the client uses TLS.
@@ -185,6 +231,7 @@ fn checked(request: &Request, attempt: Option<&Attempt>, location: Location) -> 
     let mut checked = Checked {
         asks: Asks::Nothing,
         upgrade: b"",
+        dropped: None,
         method: bytes(request.raw().method_name),
         gate: Gate::Passed,
     };
@@ -312,9 +359,12 @@ fn describe_upstream(
         altered: conf.and_then(|conf| alteration(request, conf, sent)),
         host: sent.and_then(|sent| sent.value("Host")),
         origin: as_sent(sent, "Origin"),
-        forwarded_proto: as_sent(sent, "X-Forwarded-Proto"),
         subprotocols: as_sent(sent, "Sec-WebSocket-Protocol"),
         tls: upstream.schema.as_bytes() == b"https://",
+        proto: as_sent(sent, "X-Forwarded-Proto"),
+        proto_by_guard: exchange
+            .and_then(|exchange| exchange.location)
+            .is_some_and(|location| says_proto(request, location.conf)),
         uri: sent.map(Head::uri).unwrap_or_default(),
         cached: is_cached(upstream),
         reached,
@@ -326,6 +376,16 @@ fn describe_upstream(
         switch_fault: exchange.and_then(Exchange::switch_fault),
     };
     (described, handler)
+}
+
+/// Whether the guard sets X-Forwarded-Proto in a location.
+fn says_proto(request: &Request, conf: &LocationConf) -> bool {
+    let proxy = request.main_conf().and_then(|main| main.proxies.first()?.as_ref());
+    let (Some(proxy), Some(loc_conf)) = (proxy, conf.recipe.loc_conf) else { return false };
+    let Some(list) = proxy.headers_source else { return false };
+    // SAFETY: the array has the module's configuration of the location, whose list does not change any more.
+    let headers = unsafe { elements(list.read(proxy.location_conf(loc_conf.as_ptr()))) };
+    sets_proto(headers)
 }
 
 fn reached(connect_time: ngx_msec_t, header_time: ngx_msec_t) -> Reached {

@@ -8,10 +8,12 @@ use ngx::ffi::{
     ngx_hash_key_lc, ngx_http_request_t, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t,
     ngx_uint_t, NGX_HTTP_BAD_REQUEST, NGX_HTTP_FORBIDDEN,
 };
-use websocket_guard_core::diagnosis::{Asks, Gate};
+use websocket_guard_core::diagnosis::{Asks, Dropped, Gate};
 use websocket_guard_core::handshake::origin::Own;
+use websocket_guard_core::handshake::upgrade::{first_that_can_be_listed, WEBSOCKET};
 use websocket_guard_core::handshake::{self, Action, Violation};
 use websocket_guard_core::http::field::{Fields, Values};
+use websocket_guard_core::http::token::same;
 
 use crate::attempt::{Attempt, Checked};
 use crate::conf::LocationConf;
@@ -115,9 +117,14 @@ pub fn check<F: Fields<'static>>(
         // A handshake is one even where no location would forward it.
         _ => Asks::Other,
     };
+    let name = (asks == Asks::Other).then(|| first_that_can_be_listed(upgrade.clone())).flatten();
+    let dropped = conf.protocols().zip(name).map(|(listed, name)| Dropped { name, listed });
     Checked {
         asks,
         upgrade: upgrade.clone().next().unwrap_or_default(),
+        dropped: dropped.filter(|dropped| {
+            handshake.violation(same(dropped.name, WEBSOCKET.as_bytes())).is_none()
+        }),
         method: bytes(request.raw().method_name),
         gate: examine(request, conf, handshake, asks),
     }

@@ -35,8 +35,15 @@ const ALL: [ngx_keyval_t; 4] = [
     keyval(c"Host", c"$websocket_guard_host"),
     keyval(c"X-Real-IP", c"$remote_addr"),
     keyval(c"X-Forwarded-For", c"$proxy_add_x_forwarded_for"),
-    keyval(c"X-Forwarded-Proto", c"$websocket_guard_internal_proto"),
+    PROTO,
 ];
+const PROTO: ngx_keyval_t = keyval(c"X-Forwarded-Proto", c"$websocket_guard_internal_proto");
+
+/// Whether a list has the guard's X-Forwarded-Proto.
+pub fn sets_proto(entries: &[ngx_keyval_t]) -> bool {
+    let mut protos = entries.iter().filter(|entry| same_header(entry, &PROTO));
+    protos.any(|entry| entry.value.as_bytes() == PROTO.value.as_bytes())
+}
 
 impl Forwarded {
     fn headers(self) -> &'static [ngx_keyval_t] {
@@ -126,19 +133,30 @@ impl HeaderList {
         Ok(list)
     }
 
-    /// The list for the guarded location that this list stands in: what it says itself, stays. And the value of
-    /// Upgrade that is to be checked for each request, if there is one: `variable` takes its place.
+    /// The list for the guarded location that this list stands in: what it says itself, stays. `variable` takes the
+    /// place of an Upgrade that is to be checked for each request, and the guard's Connection that of one which is
+    /// there to keep connections to the backend, or to end them.
     pub fn guarded_own(
         &self,
         cf: &mut ngx_conf_t,
         forwarded: Forwarded,
         variable: ngx_str_t,
-    ) -> Result<(NonNull<ngx_array_t>, Option<OwnUpgrade>), AllocationFailed> {
+    ) -> Result<OwnHeaders, AllocationFailed> {
+        let mut connections = self.entries().iter().filter(|it| same_header(it, &CONNECTION));
+        let connection = match connections.next() {
+            Some(first) if is_of_keepalive(first) && connections.all(is_of_keepalive) => {
+                Some(compile(cf, first.value)?)
+            }
+            _ => None,
+        };
         let is_checked =
             |entry: &ngx_keyval_t| same_header(entry, &UPGRADE) && may_be_the_clients(entry.value);
         let mut own = None;
         let mut entries = Vec::with_capacity(self.entries().len());
         for entry in self.entries() {
+            if connection.is_some() && same_header(entry, &CONNECTION) {
+                continue;
+            }
             if !is_checked(entry) {
                 entries.push(*entry);
             } else if own.is_none() {
@@ -146,8 +164,23 @@ impl HeaderList {
                 entries.push(ngx_keyval_t { value: variable, ..*entry });
             }
         }
-        Ok((complete(cf, entries, forwarded)?, own))
+        Ok(OwnHeaders { list: complete(cf, entries, forwarded)?, upgrade: own, connection })
     }
+}
+
+/// What becomes of a location's own list.
+pub struct OwnHeaders {
+    pub list: NonNull<ngx_array_t>,
+    /// Its value of Upgrade, if that is checked for each request.
+    pub upgrade: Option<OwnUpgrade>,
+    /// Its value of Connection, if that is for plain requests only.
+    pub connection: Option<NonNull<ngx_http_complex_value_t>>,
+}
+
+/// Whether a Connection is that of a recipe for keepalive, or nginx's default, and says nothing of upgrades.
+fn is_of_keepalive(connection: &ngx_keyval_t) -> bool {
+    let value = connection.value.as_bytes();
+    value.is_empty() || value.eq_ignore_ascii_case(b"close")
 }
 
 /// Adds the guard's headers to `entries`, except those that are there.

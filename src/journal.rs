@@ -15,6 +15,7 @@ use ngx::ffi::{
 use websocket_guard_core::diagnosis::flood::{Flood, Sum};
 use websocket_guard_core::diagnosis::{diagnose, Diagnosis};
 use websocket_guard_core::findings::Finding;
+use websocket_guard_core::http::version::HttpVersion;
 
 use crate::conf::{nginx_level, LocationConf, LogLevel};
 use crate::facts;
@@ -31,10 +32,10 @@ const WINDOW: ngx_msec_t = 10_000;
 pub unsafe extern "C" fn log_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: guaranteed by the caller.
     let request = unsafe { Request::live(r) };
-    let refused_body = request.raw().err_status == 413;
+    let refused = matches!(request.raw().err_status, 400 | 413);
     let has_key = request.has_key();
-    if request.may_have_attempt() || refused_body || has_key {
-        conclude(&request, refused_body || has_key);
+    if request.may_have_attempt() || refused || has_key {
+        conclude(&request, refused || has_key);
     }
     0
 }
@@ -53,7 +54,9 @@ pub fn report(request: &Request) {
     if attempt.is_some_and(|attempt| attempt.reported.replace(true)) {
         return;
     }
-    if attempt.is_some_and(|it| it.is_sound_tunnel() || it.is_served_by_other()) {
+    // nginx makes a tunnel of an HTTP/2 request too, in which nothing moves.
+    let is_http1 = request.http_version() == HttpVersion::Http11;
+    if attempt.is_some_and(|it| it.is_sound_tunnel() && is_http1 || it.is_served_by_other()) {
         return;
     }
     let Some(facts) = facts::gather(request, attempt) else { return };

@@ -30,6 +30,7 @@ mod peer;
 mod proxies;
 mod recipe;
 mod request;
+mod sockets;
 mod switch;
 mod text;
 mod trial;

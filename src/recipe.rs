@@ -60,7 +60,8 @@ pub struct Recipe {
     pub tunnel_timeouts: [TunnelTimeouts; MODULES],
     /// The configuration that the location's tunnels go on with, where it differs.
     pub tunnel_conf: Option<NonNull<TunnelConf>>,
-    /// The value of Connection that the location inherited, for requests that are no upgrades.
+    /// The value of Connection for requests that are no upgrades: what the location inherited, or its own `""` or
+    /// `close`.
     pub connection: Option<NonNull<ngx_http_complex_value_t>>,
     /// The location's own value of Upgrade, if it is sent only as far as it is allowed; for each proxy module.
     pub upgrade: [Option<OwnUpgrade>; MODULES],
@@ -257,9 +258,10 @@ unsafe fn fill_in(
             // SAFETY: as above.
             let list = unsafe { plain.headers.unwrap_or(NonNull::from(&main.no_headers)).as_ref() };
             if upgrades && own.headers.is_some() {
-                let (list, upgrade) = list.guarded_own(cf, conf.forwarded(), *checked_upgrade)?;
-                fill.array(module.headers_source, list.as_ptr());
-                own_upgrade = upgrade;
+                let headers = list.guarded_own(cf, conf.forwarded(), *checked_upgrade)?;
+                fill.array(module.headers_source, headers.list.as_ptr());
+                own_upgrade = headers.upgrade;
+                conf.recipe.connection = headers.connection;
             } else if upgrades {
                 fill.array(
                     module.headers_source,

@@ -159,6 +159,21 @@ impl Request {
         self.bit(bits::websocket_guard_header_sent)
     }
 
+    /// The bytes of the connection that the request was read from, as far as nginx still has them; `None` if it is
+    /// not the first request of the connection.
+    pub fn received(&self) -> Option<&'static [u8]> {
+        if self.connection().requests > 1 {
+            return None;
+        }
+        // SAFETY: a buffer of the connection, which lives as long as the request; what lies between the
+        // two was read into it.
+        unsafe {
+            let buffer = self.raw().header_in.as_ref().filter(|buffer| !buffer.start.is_null())?;
+            let length = usize::try_from(buffer.last.offset_from(buffer.start)).ok()?;
+            Some(slice::from_raw_parts(buffer.start, length))
+        }
+    }
+
     pub fn closes_lingering(&self) -> bool {
         self.bit(bits::websocket_guard_lingering_close)
     }

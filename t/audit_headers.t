@@ -158,11 +158,12 @@ CONF
 
 # ---- connection-wrong ----------------------------------------------------------------------------
 
+my $keepalive_fix = 'add "websocket_guard auto;" to the location, which sends that with plain requests only';
 my $connection_fix = 'remove the "proxy_set_header Connection" and use "websocket_guard on;", which sends what each '
     . 'request needs';
 
 audits($t, 'connection-wrong',
-    qq{[error] websocket_guard: location "/ws" sends Connection "close" for an upgrade, without the token "upgrade"; $connection_fix},
+    qq{[error] websocket_guard: location "/ws" sends Connection "close" for an upgrade, without the token "upgrade"; $keepalive_fix},
     ['a constant' => <<'CONF'],
 location /ws {
     HTTP11 UPGRADE HOST
@@ -177,7 +178,7 @@ location /ws { websocket_guard check; PASS }
 location ~ ^/other { websocket_guard check; PASS }
 CONF
         line => '[error] websocket_guard: location "/ws" (and another) sends Connection "" for an upgrade, without '
-            . qq{the token "upgrade"; $connection_fix}],
+            . qq{the token "upgrade"; $keepalive_fix}],
     ['own, where the guard must not touch it' => <<'CONF'],
 location /ws {
     websocket_guard on;

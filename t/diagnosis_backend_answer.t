@@ -118,8 +118,8 @@ my $said = ' and said "status"';
 my $list = q{allow that origin in the application's own list of origins if it has one, else see the backend's log, and that }
     . 'cookies or tokens reach it [backend-auth]';
 my $auth = q{see the backend's log, and that cookies or tokens reach it [backend-auth]};
-my $redirect = ', and WebSocket clients do not follow redirects; use the final URL in the client; if only http becomes https, '
-    . 'send X-Forwarded-Proto ("websocket_guard_forwarded on;") [backend-redirect]';
+my $redirect = ', and WebSocket clients do not follow redirects; use the final URL in the client, or sign in first if that is '
+    . 'a sign-in [backend-redirect]';
 my $path = 'correct the path in the client, or the URI in proxy_pass [backend-not-found]';
 my $refused = qq{to a correct handshake that offers no subprotocol$said; } . q{see the backend's log; with several servers check session affinity, else the }
     . 'list of trusted proxies, and whether the backend wants a subprotocol [backend-bad-handshake]';
@@ -172,7 +172,6 @@ for my $port (8080, 8083, 8084) {
         if ($server eq 'hand-made') {
             # What only works in a guarded location is not advised.
             $reason =~ s/add "websocket_guard_forwarded on;" or (.*;")/set $1 where Upgrade is set/;
-            $reason =~ s/"websocket_guard_forwarded on;"/"proxy_set_header X-Forwarded-Proto \$scheme;"/;
         }
         is(outcome($t, path => $path, port => $port, origin => $origin, authority => 'app.example:81'),
             "$status, [error] upgrade failed: $reason", join ' ', "$server, $path", $origin // ());

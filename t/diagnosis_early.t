@@ -12,7 +12,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy rewrite http_ssl socket_ssl /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(27);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(32);
 
 %%TEST_GLOBALS%%
 
@@ -43,6 +43,18 @@ http {
         location /rewritten/ {
             websocket_guard  on;
             rewrite          ^/rewritten(.*) $1 break;
+            proxy_pass       http://127.0.0.1:8081;
+        }
+    }
+
+    # the remedy
+    server {
+        listen       127.0.0.1:8083;
+        server_name  localhost;
+        large_client_header_buffers  2 4k;
+
+        location / {
+            websocket_guard  on;
             proxy_pass       http://127.0.0.1:8081;
         }
     }
@@ -160,12 +172,18 @@ for my $port (8080, 8082) {
     is(outcome($t, port => $port, headers => $cookies), "400, $large", "$port: many lines");
 
     # What nginx has not read is not missing.
-    is(outcome($t, port => $port, without => ['Upgrade'], headers => [$cookie, 'Upgrade: websocket']), '400', "$port: a late Upgrade");
+    is(outcome($t, port => $port, without => ['Upgrade'], headers => [$cookie, 'Upgrade: websocket']), "400, $large",
+        "$port: a late Upgrade, after the key");
+    is(outcome($t, port => $port, without => ['Upgrade'], headers => [@$cookies, 'Upgrade: websocket']), "400, $large",
+        "$port: the same with many lines");
+    is(outcome($t, port => $port, without => ['Upgrade', 'Sec-WebSocket-Key'],
+        headers => [$cookie, 'Upgrade: websocket', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==']), '400', "$port: a late key too");
     is(outcome($t, port => $port, path => '/?' . 'x' x 2000), '414', "$port: a long URI");
     is(outcome($t, sub { raw_request("GET / HTTP/1.1\r\nHost: localhost\r\n$cookie\r\n\r\n", port => $port) }), '400',
         "$port: plain request");
 }
 is(outcome($t, headers => ['Cookie: ' . 'x' x 800]), '101', 'large, but not too large');
+is(outcome($t, port => 8083, without => ['Upgrade'], headers => [$cookie, 'Upgrade: websocket']), '101', 'the remedy');
 like(outcome($t, path => '/rewritten/status?414'), qr/^414, .* answered 414 to "\/status\?414", .* \[backend-not-websocket\]$/,
     'the backend has a limit of its own');
 

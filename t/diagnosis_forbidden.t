@@ -141,7 +141,7 @@ is(outcome($t, path => '/bound'), 101, 'an address of this host');
 
 # A refusal of the backend's own is no such thing.
 is(outcome($t, path => '/mode/status?403'), "403, [error] upgrade failed: backend unix:$dir/mode.sock refused access "
-    . q{with 403; see the backend's log, and that cookies or tokens reach it [backend-auth]}, 'refused by the backend');
+    . q{with 403 and said "status"; see the backend's log, and that cookies or tokens reach it [backend-auth]}, 'refused by the backend');
 
 # Another line of the same connection changes nothing.
 like(outcome($t, path => '/absent'), qr/^502, .* \(2: No such file or directory\);/, 'after all that');

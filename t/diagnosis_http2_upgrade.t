@@ -15,7 +15,7 @@ my $t = Test::Nginx->new()->has(qw/ http proxy http_v2 /);
 # "listen ... http2" is obsolete since 1.25.1.
 my ($http2, $listen) = $t->has_version('1.25.1') ? ('http2 on;', '') : ('', ' http2');
 
-$t->write_file_expand('nginx.conf', <<'EOC' =~ s/%%HTTP2%%/$http2/r =~ s/%%LISTEN%%/$listen/r)->plan(17);
+$t->write_file_expand('nginx.conf', <<'EOC' =~ s/%%HTTP2%%/$http2/r =~ s/%%LISTEN%%/$listen/r)->plan(24);
 
 %%TEST_GLOBALS%%
 
@@ -29,6 +29,7 @@ http {
 
     server {
         listen       127.0.0.1:8080%%LISTEN%%;
+        listen       127.0.0.1:8082;
         server_name  localhost;
         %%HTTP2%%
 
@@ -53,6 +54,13 @@ http {
             proxy_pass                 http://127.0.0.1:8081;
         }
 
+        location /by-hand/ {
+            proxy_http_version         1.1;
+            proxy_set_header           Upgrade $http_upgrade;
+            proxy_set_header           Connection upgrade;
+            proxy_pass                 http://127.0.0.1:8081;
+        }
+
         location /off/ {
             proxy_pass                 http://127.0.0.1:8081;
         }
@@ -60,6 +68,8 @@ http {
 }
 EOC
 
+# nginx registers the socket of a tunnel over HTTP/2 twice, about which epoll complains.
+$t->todo_alerts() unless $t->has_version('1.31.0');
 run_backend($t, 8081);
 $t->run();
 
@@ -76,16 +86,27 @@ for my $path (qw! /on/ /lenient/ /auto/ !) {
 is_deeply([requests_seen($t)], [], 'nothing was passed on');
 
 my ($status, $h2c) = $refuses ? (400, '') : (200, ', [info] Upgrade "h2c" does not name websocket, served as '
-    . 'plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]');
+    . 'plain HTTP; nothing is to be done, clients that offer it go on without it [not-websocket]');
 for my $path (qw! /check/ /off/ !) {
     is(over_http2($path, upgrade => 'websocket', @handshake), "$status, $line", "$path: websocket");
     is(over_http2($path, upgrade => 'h2c'), "$status$h2c", "$path: h2c");
 }
 
+# A recipe by hand passes it on, and nginx makes a tunnel of the answer in which nothing moves.
+like(over_http2('/by-hand/', upgrade => 'websocket', @handshake), $refuses ? qr/^400, \Q$line\E$/ : qr/, \Q$line\E$/, 'by hand');
+like(over_http2('/by-hand/', @handshake), qr/^200, .*\[http2-upgrade\]$/, 'by hand, with a key');
+
+# The remedy: HTTP/1.1.
+is(outcome($t, port => 8082, path => '/by-hand/'), '101', 'HTTP/1.1, by hand');
+is(outcome($t, port => 8082, path => '/on/'), '101', 'HTTP/1.1');
+
 # Without the header it is a request like any other, even with a key.
 for my $path (qw! /on/ /auto/ /off/ !) {
     is(over_http2($path), '200', "$path: plain request");
-    like(over_http2($path, @handshake), qr/^200, .*\[stripped-upgrade\]$/, "$path: with a key");
+    is(over_http2($path, @handshake), '200, [error] upgrade failed: an HTTP/2 request has Sec-WebSocket-Key and no Upgrade header, which '
+        . 'only HTTP/1.1 knows: a client such as curl leaves it out there; test with HTTP/1.1, such as "curl --http1.1"; browsers are not '
+        . 'affected [http2-upgrade]', "$path: with a key");
+    like(over_http2($path, @handshake, via => '2 edge'), qr/^200, .*, Via "2 edge".*\[stripped-upgrade\]$/, "$path: by way of a proxy");
 }
 
 sub over_http2 {

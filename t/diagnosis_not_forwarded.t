@@ -134,7 +134,7 @@ http {
 
         location /guarded/connection {
             proxy_pass        http://127.0.0.1:8082;
-            proxy_set_header  Connection "";
+            proxy_set_header  Connection keep-alive;
         }
 
         location /guarded/upgrade {
@@ -209,7 +209,7 @@ my @cases = (
 );
 
 my @guarded = (
-    ['/guarded/connection', 400, 'passes the request on without its Connection header; '
+    ['/guarded/connection', 400, 'sends Connection "keep-alive" in place of "upgrade"; '
         . 'remove its own "proxy_set_header Connection" [upgrade-not-forwarded]'],
     ['/guarded/upgrade', 200, 'passes the request on without its Upgrade header; '
         . 'remove its own "proxy_set_header Upgrade" [upgrade-not-forwarded]'],

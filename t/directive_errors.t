@@ -9,7 +9,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(94);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(96);
 
 # Wrong directive, and what nginx says about it.
 
@@ -33,6 +33,8 @@ my @wrong = (
     ['websocket_guard_upgrade websocket a/;', 'invalid value "a/" in "websocket_guard_upgrade" directive, "a/" is not an upgrade protocol: write a name'],
     ['websocket_guard_upgrade websocket,h2c;',
         '"websocket,h2c" is not an upgrade protocol: separate protocols with spaces, not with commas'],
+    ['websocket_guard_upgrade websocket H2C;', 'invalid value "H2C" in "websocket_guard_upgrade" directive, "H2C" is HTTP/2, '
+        . 'with which a client would get all its requests past this nginx'],
     ['websocket_guard_upgrade websocket, h2c;',
         '"websocket," is not an upgrade protocol: separate protocols with spaces, not with commas'],
 

@@ -105,7 +105,7 @@ my @cases = (
     ['refused by the backend', [path => '/on/status?500'], 500, 'backend-error',
         "upgrade failed: $backend answered 500; see the backend's log"],
     ['another protocol', [path => '/on/4', headers => ['Upgrade: h2c']], 200, 'not-websocket',
-        'Upgrade "h2c" does not name websocket, served as plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it'],
+        'Upgrade "h2c" does not name websocket, served as plain HTTP; nothing is to be done, clients that offer it go on without it'],
     ['silenced in the log', [path => '/silent/5', key => 'test'], 400, 'handshake-key', "upgrade failed: $key"],
     ['not forwarded', [path => '/off/6', port => 8082], 200, 'upgrade-not-forwarded', 'upgrade failed: ' . $off->('/off/')],
     ['not forwarded, check', [path => '/check/7', port => 8082], 200, 'upgrade-not-forwarded', 'upgrade failed: ' . $off->('/check/')],

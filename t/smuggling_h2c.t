@@ -79,7 +79,7 @@ $t->run();
 
 my @settings = ('Connection: Upgrade, HTTP2-Settings', 'HTTP2-Settings: AAMAAABkAAQAAP__');
 my $plain = '[info] Upgrade "%s" does not name websocket, served as plain HTTP; '
-    . 'list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]';
+    . 'nothing is to be done, clients that offer it go on without it [not-websocket]';
 
 for my $location (map { ("/$_/", "/$_-own/") } qw/ strict lenient auto /) {
     for my $case (
@@ -92,7 +92,10 @@ for my $location (map { ("/$_/", "/$_-own/") } qw/ strict lenient auto /) {
         ['websocket-h2c',  headers => ['Upgrade: websocket-h2c', @settings]],
     ) {
         my ($upgrade, %request) = @$case;
-        is(outcome($t, path => "${location}page", %request), '200, ' . sprintf($plain, $upgrade),
+        my $line = sprintf $plain, $upgrade;
+        $line =~ s/nothing is .* without it/list it in websocket_guard_upgrade if the backend shall speak it/
+            if $upgrade eq 'websocket-h2c';
+        is(outcome($t, path => "${location}page", %request), "200, $line",
             "$location, @{$request{headers}}[0]");
     }
 
@@ -100,7 +103,7 @@ for my $location (map { ("/$_/", "/$_-own/") } qw/ strict lenient auto /) {
     my $backend = '127.0.0.1:' . port(8081);
     my $forced;
     is(outcome($t, sub { $forced = websocket(path => "${location}h2c", headers => ['Upgrade: h2c', @settings]) }),
-        "502, [error] backend $backend answered 101 to a request that asked for no upgrade; correct the backend, and see "
+        "502, [error] backend $backend answered 101, although Upgrade \"h2c\" was not passed on; correct the backend, and see "
         . 'that no proxy_set_header sets Upgrade to a constant [unsolicited-101]', "$location, h2c and a 101");
     unlike($forced->body, qr/INTERNAL/, "$location, nothing of the tunnel");
 

@@ -117,7 +117,7 @@ $conf .= <<'EOC';
         # listed here, so it is allowed
         location /listed/ {
             websocket_guard          on;
-            websocket_guard_upgrade  websocket h2c;
+            websocket_guard_upgrade  websocket tcp;
             proxy_set_header         Upgrade $copy;
             proxy_set_header         Connection upgrade;
             proxy_pass               http://127.0.0.1:8081;
@@ -126,7 +126,7 @@ $conf .= <<'EOC';
 }
 EOC
 
-$t->write_file_expand('nginx.conf', $conf)->plan(187);
+$t->write_file_expand('nginx.conf', $conf)->plan(188);
 
 run_backend($t, 8081, handlers => {
     h2c => sub { my ($c) = @_; $c->upgrade(upgrade => 'h2c', accept => undef, bytes => 'INTERNAL') && $c->echo },
@@ -173,7 +173,8 @@ for my $case (@cases) {
 }
 is(sent('/around/inner/ws', 'WebSocket'), 'websocket', 'the guard\'s own');
 is(sent('/around/off/ws', 'h2c'), 'h2c', 'not guarded');
-is(sent('/listed/ws', 'h2c, foo'), 'h2c', 'listed');
+is(sent('/listed/ws', 'tcp, foo'), 'tcp', 'listed');
+is(sent('/listed/ws', 'h2c, foo'), undef, 'not listed');
 is(sent('/captured/h2c/ws', 'websocket'), undef, 'captured, h2c');
 is(sent('/captured/websocket/ws', 'websocket'), 'websocket', 'captured, WebSocket');
 is(sent('/captured/websocket%0d%0aUpgrade:%20h2c/ws', 'websocket'), undef, 'captured, two lines');

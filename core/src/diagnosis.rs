@@ -12,6 +12,7 @@ mod obstacle;
 mod oddity;
 mod origin;
 mod redirect;
+mod scheme;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,8 @@ use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
 pub use connect::{Cause, Step, Unconnected};
 pub use facts::{
-    Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler, Limit,
-    NamedPlace, Reached, Sent, SwitchFault, Waiting,
+    Alteration, Asks, BackendFacts, Dropped, Early, EarlySigns, Facts, Failure, Gate, Handler,
+    Limit, NamedPlace, OtherServer, Preface, Reached, Sent, SwitchFault, Waiting,
 };
 pub use redirect::{tells_tls, TLS_IN_FRONT};
 pub use tunnel::{End, EndSigns, TunnelEnd};

@@ -47,3 +47,41 @@ pub enum SetAt<'a> {
     /// By the guard, or by one of the `websocket_guard_*` directives.
     Guard,
 }
+
+/// Whether the name of a location says that clients fall back to polling there: such a client needs
+/// the same backend again, and sends with POST.
+pub fn is_polled(location: &[u8]) -> bool {
+    const NAMES: [&[u8]; 10] = [
+        b"socket.io",
+        b"engine.io",
+        b"sockjs",
+        b"signalr",
+        b"negotiate",
+        b"primus",
+        b"cometd",
+        b"faye",
+        b"atmosphere",
+        b"_blazor",
+    ];
+    // In a regular expression a dot has a backslash in front.
+    let name: Vec<u8> = location.iter().filter(|byte| **byte != b'\\').copied().collect();
+    let name = name.to_ascii_lowercase();
+    NAMES.iter().any(|known| name.windows(known.len()).any(|part| part == *known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_polled;
+
+    #[test]
+    fn names_of_polling() {
+        for name in
+            ["/socket.io/", "~ ^/engine\\.io", "/app/SignalR", "/_blazor", "/chatHub/negotiate"]
+        {
+            assert!(is_polled(name.as_bytes()), "{name}");
+        }
+        for name in ["/", "/ws", "/socket", "/socketXio/", "/blazor"] {
+            assert!(!is_polled(name.as_bytes()), "{name}");
+        }
+    }
+}

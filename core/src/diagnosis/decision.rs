@@ -32,15 +32,24 @@ pub(super) fn finding(facts: &Facts) -> Option<RunFinding> {
 }
 
 fn plain(facts: &Facts) -> Option<RunFinding> {
+    if facts.preface.is_some() {
+        return Some(RunFinding::ProxyProtocol);
+    }
     if facts.header_was_not_read() {
-        // The Upgrade header may have been among what was not read.
-        return None;
+        // The Upgrade header may have been among what was not read. Only a WebSocket client sends a key.
+        return facts.key.then_some(RunFinding::HeaderTooLarge);
     }
     if facts.gave_up_reading() {
         return facts.key.then_some(RunFinding::NotProxied);
     }
     if facts.key {
-        return Some(RunFinding::StrippedUpgrade);
+        // A client that knows HTTP/2 leaves Upgrade out by itself, as curl does; who names himself as a proxy
+        // did it for another.
+        return Some(if facts.has_no_upgrade_header() && facts.via.is_none() {
+            RunFinding::Http2Upgrade
+        } else {
+            RunFinding::StrippedUpgrade
+        });
     }
     if facts.backend_answered(101) {
         return Some(RunFinding::Unsolicited101);
@@ -66,6 +75,10 @@ fn other_protocol(facts: &Facts) -> Option<RunFinding> {
     }
     if facts.polling_body_refused() {
         return Some(RunFinding::BodyTooLarge);
+    }
+    let refused = facts.upstream.is_some_and(|u| u.reached == Reached::Header && u.status >= 400);
+    if facts.mode.is_guarded() && facts.dropped.is_some() && refused {
+        return Some(RunFinding::ProtocolDropped);
     }
     Some(RunFinding::NotWebsocket)
 }
@@ -132,6 +145,9 @@ fn nginx(facts: &Facts) -> Option<RunFinding> {
         || (facts.upstream.is_none() && matches!(facts.status, 401 | 403 | 429 | 444 | 503));
     let forwards = facts.upstream.is_some() && obstacle(facts).is_none();
 
+    if facts.mode == Mode::Off && facts.other_server.is_some() && !forwards {
+        return Some(RunFinding::WrongServer);
+    }
     // Without a location nginx gave up before it looked for one.
     if facts.mode == Mode::Off
         && facts.location.is_some()
@@ -267,7 +283,7 @@ impl<'a> Facts<'a> {
     }
 
     fn polling_body_refused(&self) -> bool {
-        self.mode != Mode::Off && self.status == 413
+        self.realtime && self.method == b"POST" && self.status == 413
     }
 
     fn backend_answered(&self, status: u16) -> bool {

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::config::Answer;
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::Fault;
+use crate::handshake::upgrade::Protocols;
 use crate::handshake::Violation;
 use crate::http::target::differs_beyond_prefix;
 use crate::http::version::HttpVersion;
@@ -29,6 +30,16 @@ pub struct Facts<'a> {
     /// else `r->loc_conf` at the log phase. `None` if nginx answered before it looked for a
     /// location (`clcf->name` is empty: `clcf` is the server's).
     pub location: Option<NamedPlace<'a>>,
+    /// Whether it proxies and is meant for realtime: `on` stands in it, or it is marked and its name is one of
+    /// a [library that polls](crate::words::is_polled).
+    pub realtime: bool,
+    /// The server that took the request: its first name, and its opening line.
+    pub server: NamedPlace<'a>,
+    /// Set if no server_name fits the Host and so the default server took the request: a location that
+    /// forwards an upgrade for this URI, in another server of this socket.
+    pub other_server: Option<OtherServer<'a>>,
+    /// What stood in front of the request line.
+    pub preface: Option<Preface>,
     /// The name of a location of the same server with mode `on` or `auto`, other than `location`.
     pub marked_location: Option<&'a [u8]>,
     /// What serves the location: its `clcf->handler`, or the pass directive behind it.
@@ -46,10 +57,16 @@ pub struct Facts<'a> {
     /// The request header, and its value, by which a proxy in front says that the client uses TLS, where nginx
     /// itself got the request without.
     pub tls_in_front: Option<(&'a [u8], &'a [u8])>,
+    /// The scheme that the client used, as far as nginx believes it: `Request::scheme`.
+    pub scheme: &'a [u8],
+    /// The header by which a proxy in front tells the client's address, if there is one.
+    pub address_header: Option<&'static str>,
     /// What the Upgrade lines ask for.
     pub asks: Asks,
     /// The first Upgrade line; empty without one.
     pub upgrade: &'a [u8],
+    /// For [`Asks::Other`]: what the request could have been upgraded to.
+    pub dropped: Option<Dropped<'a>>,
     /// Whether there is a Sec-WebSocket-Key line.
     pub key: bool,
     /// The Origin line.
@@ -103,12 +120,14 @@ pub struct BackendFacts<'a> {
     pub host: Option<&'a [u8]>,
     /// The Origin that was sent.
     pub origin: Sent<'a>,
-    /// The X-Forwarded-Proto that was sent.
-    pub forwarded_proto: Sent<'a>,
     /// The Sec-WebSocket-Protocol that was sent.
     pub subprotocols: Sent<'a>,
     /// Whether nginx speaks TLS to it.
     pub tls: bool,
+    /// The X-Forwarded-Proto that was sent.
+    pub proto: Sent<'a>,
+    /// Whether that is the guard's.
+    pub proto_by_guard: bool,
     /// The URI that was sent (`u->uri`); empty if that is unknown, as for uwsgi and scgi.
     pub uri: &'a [u8],
     /// Whether `u->cache_status` is HIT, STALE, UPDATING or REVALIDATED.
@@ -136,6 +155,37 @@ pub struct NamedPlace<'a> {
     pub name: &'a [u8],
     /// Its opening line.
     pub place: Place<'a>,
+}
+
+/// A location of another server.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherServer<'a> {
+    /// The first name of the server.
+    pub server: &'a [u8],
+    /// The location.
+    pub location: NamedPlace<'a>,
+}
+
+/// Bytes in front of a request line, which make nginx refuse it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preface {
+    /// A header of the PROXY protocol, version 1.
+    Proxy1,
+    /// The same, version 2.
+    Proxy2,
+}
+
+impl Preface {
+    /// What the bytes of a connection begin with.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+        if bytes.starts_with(SIGNATURE) {
+            return Some(Self::Proxy2);
+        }
+        let family = bytes.strip_prefix(b"PROXY ")?;
+        let known: [&[u8]; 3] = [b"TCP4 ", b"TCP6 ", b"UNKNOWN"];
+        known.iter().any(|name| family.starts_with(name)).then_some(Self::Proxy1)
+    }
 }
 
 /// What answers in a location.
@@ -172,6 +222,15 @@ pub enum Asks {
     Listed,
     /// It names nothing of websocket_guard_upgrade.
     Other,
+}
+
+/// A protocol that a request asks for rightly, but that `websocket_guard_upgrade` does not list.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropped<'a> {
+    /// As the client wrote it.
+    pub name: &'a [u8],
+    /// What is listed.
+    pub listed: &'a Protocols,
 }
 
 /// The result of the checks before proxying.
@@ -351,6 +410,10 @@ impl Default for Facts<'_> {
         Self {
             mode: Mode::Off,
             location: None,
+            realtime: false,
+            server: NamedPlace { name: b"", place: Place { file: b"", line: 0 } },
+            other_server: None,
+            preface: None,
             marked_location: None,
             handler: Handler::Other,
             http_version: HttpVersion::Http11,
@@ -358,8 +421,11 @@ impl Default for Facts<'_> {
             uri: b"",
             host: b"",
             tls_in_front: None,
+            scheme: b"http",
+            address_header: None,
             asks: Asks::Nothing,
             upgrade: b"",
+            dropped: None,
             key: false,
             origin: None,
             subprotocols: None,
@@ -389,9 +455,10 @@ impl Default for BackendFacts<'_> {
             altered: None,
             host: None,
             origin: Sent::Unknown,
-            forwarded_proto: Sent::Unknown,
             subprotocols: Sent::Unknown,
             tls: false,
+            proto: Sent::Unknown,
+            proto_by_guard: false,
             uri: b"",
             cached: false,
             reached: Reached::Nothing,
@@ -439,6 +506,24 @@ impl Handler {
             Self::Memcached => "memcached",
             Self::Proxy | Self::Static | Self::Return | Self::Other => "proxy",
         }
+    }
+}
+
+impl<'a> NamedPlace<'a> {
+    /// The place of a server, as a part of a sentence.
+    pub(super) fn as_server(self) -> impl fmt::Display + use<'a> {
+        struct Server<'a>(NamedPlace<'a>);
+        impl fmt::Display for Server<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let NamedPlace { name, place: Place { file, line } } = self.0;
+                f.write_str("the server")?;
+                if !name.is_empty() {
+                    write!(f, " \"{}\"", Escaped(name))?;
+                }
+                write!(f, " ({}:{line})", Escaped(file))
+            }
+        }
+        Server(self)
     }
 }
 

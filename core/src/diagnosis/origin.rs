@@ -34,7 +34,7 @@ pub(super) fn compare<'a>(facts: &Facts<'a>) -> Comparison<'a> {
         return Comparison::OtherHost { host, asked_is_same };
     }
     let is_https = origin.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https:"));
-    match upstream.forwarded_proto {
+    match upstream.proto {
         _ if upstream.tls || !is_https => Comparison::Same,
         Sent::Nothing => Comparison::OtherScheme,
         Sent::Value(proto) if !proto.eq_ignore_ascii_case(b"https") => Comparison::OtherScheme,

@@ -9,6 +9,7 @@ mod location;
 mod oddity;
 mod origin;
 mod parts;
+mod scheme;
 mod switch;
 mod tunnel;
 
@@ -36,12 +37,30 @@ pub(super) fn request(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> 
     cause(f, finding, facts)?;
     oddity::clauses(f, finding, facts)?;
     f.write_str("; ")?;
+    remedy(f, finding, facts)
+}
+
+/// What to do, with values of the request where they belong into it.
+fn remedy(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
+    let dropped = facts.dropped.filter(|_| facts.mode.is_guarded());
+    match (finding, dropped) {
+        (RunFinding::ProtocolDropped | RunFinding::Unsolicited101, Some(dropped)) => {
+            return client::list_protocol(f, dropped);
+        }
+        (RunFinding::OriginDenied, _) => {
+            if let Some(written) = scheme::fix_of_origin(f, facts) {
+                return written;
+            }
+        }
+        _ => {}
+    }
     oddity::fix(f, finding, facts, fix(finding, facts))
 }
 
 fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
     match finding {
         RunFinding::NotWebsocket => client::not_websocket(f, facts),
+        RunFinding::ProtocolDropped => client::protocol_dropped(f, facts),
         RunFinding::StrippedUpgrade => client::stripped_upgrade(f, facts),
         RunFinding::HandshakeMethod => client::handshake_method(f, facts),
         RunFinding::HandshakeHttpVersion => {
@@ -54,10 +73,12 @@ fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
         RunFinding::OriginDenied => client::origin_denied(f, facts),
         RunFinding::UpgradeInjected => location::upgrade_injected(f, facts),
         RunFinding::Http2Upgrade => client::http2_upgrade(f, facts),
+        RunFinding::ProxyProtocol => client::proxy_protocol(f, facts),
         RunFinding::TlsMismatch => f.write_str("a plain HTTP request was sent to a TLS port"),
         RunFinding::ClientCertificate => client::certificate(f, facts),
         RunFinding::HeaderTooLarge => client::header_too_large(f, facts),
 
+        RunFinding::WrongServer => location::wrong_server(f, facts),
         RunFinding::WrongLocation => location::wrong_location(f, facts),
         RunFinding::NotProxied => location::not_proxied(f, facts),
         RunFinding::Redirected => location::redirected(f, facts),
@@ -134,10 +155,7 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         (RunFinding::BackendClosed, _) if is_plain(facts) && facts.handler == Handler::Proxy => {
             return "see the backend's log; if it expects TLS, use https:// in proxy_pass";
         }
-        (RunFinding::BackendRedirect, _) if !facts.mode.is_guarded() => {
-            return "use the final URL in the client; if only http becomes https, send \
-                    X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")";
-        }
+        (RunFinding::BackendRedirect, _) => return scheme::fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::SwitchReplaced, _)
             if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
         {
@@ -150,6 +168,13 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             | RunFinding::ConnectionsExhausted,
             _,
         ) => return connect::fix(facts).unwrap_or(usual),
+        (RunFinding::NotWebsocket, _) if client::passes_upgrade_on(facts) => {
+            return "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists";
+        }
+        // Such as h2c, which cannot be listed.
+        (RunFinding::NotWebsocket, _) if facts.dropped.is_none() => {
+            return "nothing is to be done, clients that offer it go on without it";
+        }
         (RunFinding::Redirected, _) => return fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::UpgradeNotForwarded, _) => {}
         _ => return usual,

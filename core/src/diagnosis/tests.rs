@@ -1,9 +1,12 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use crate::config::{Answer, Answering};
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
+use crate::handshake::upgrade::Protocols;
 use crate::handshake::{ValueFault, Violation};
 use crate::http::version::HttpVersion;
 
@@ -14,7 +17,7 @@ use super::*;
 const ACCEPT: &[u8; 28] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Longer than what is printed of it.
-const ALLOWED: &str = "\
+const ALLOWED: &str = "same \
     https://a.example https://b.example https://c.example https://d.example https://e.example \
     https://f.example https://g.example https://h.example https://i.example https://j.example \
     https://k.example \u{e9}\n";
@@ -104,6 +107,20 @@ fn switched(fault: SwitchFault<'static>) -> Facts<'static> {
     Facts { mode: Mode::On, status: 502, ..upstream(101, |u| u.switch_fault = Some(fault)) }
 }
 
+/// A request for another protocol, which the guard made a plain one.
+fn dropped(status: u16) -> Facts<'static> {
+    static LISTED: LazyLock<Protocols> = LazyLock::new(Protocols::default);
+    Facts {
+        mode: Mode::On,
+        asks: Asks::Other,
+        method: b"POST",
+        upgrade: b"SPDY/3.1",
+        dropped: Some(Dropped { name: b"SPDY/3.1", listed: &LISTED }),
+        key: false,
+        ..upstream(status, |u| u.upgrade = Sent::Nothing)
+    }
+}
+
 fn plain(status: u16) -> Facts<'static> {
     Facts { asks: Asks::Nothing, upgrade: b"", key: false, ..answered(status) }
 }
@@ -123,7 +140,8 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
             RunFinding::NotWebsocket,
             Facts {
                 asks: Asks::Other,
-                upgrade: b"h2c",
+                upgrade: b"foo/2",
+                dropped: dropped(200).dropped,
                 key: false,
                 ..upstream(200, |u| u.upgrade = Sent::Nothing)
             },
@@ -131,6 +149,21 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 plain(200),
                 answered(200),
                 Facts { asks: Asks::Listed, upgrade: b"foo", ..answered(200) },
+                dropped(400),
+            ],
+        ),
+        (
+            RunFinding::ProtocolDropped,
+            dropped(400),
+            vec![
+                dropped(200),
+                dropped(302),
+                // Nothing could be listed, or nothing was taken away.
+                Facts { upgrade: b"h2c", dropped: None, ..dropped(400) },
+                Facts { mode: Mode::Check, ..dropped(400) },
+                Facts { asks: Asks::Listed, dropped: None, ..dropped(400) },
+                // The backend said nothing.
+                Facts { upstream: None, ..dropped(400) },
             ],
         ),
         (
@@ -141,6 +174,8 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 // 414 and 494 may come before the Upgrade header is read.
                 Facts { key: true, early: Some(Early::HeaderTooLarge), ..plain(400) },
                 Facts { key: true, early: Some(Early::UriTooLong), ..plain(414) },
+                // HTTP/2 has none.
+                Facts { key: true, http_version: HttpVersion::Http2, ..plain(400) },
             ],
         ),
         (
@@ -185,6 +220,33 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
             RunFinding::UpgradeInjected,
             Facts { mode: Mode::On, gate: Gate::Injected { upgrade: b"h2c" }, ..by_nginx(500) },
             vec![Facts { mode: Mode::On, ..by_nginx(500) }],
+        ),
+        (
+            RunFinding::ProxyProtocol,
+            Facts {
+                preface: Some(Preface::Proxy1),
+                server: NamedPlace { name: b"example.com", place: Place { line: 9, ..CHAT.place } },
+                location: None,
+                upstream: None,
+                ..plain(400)
+            },
+            vec![plain(400), by_nginx(400)],
+        ),
+        (
+            RunFinding::WrongServer,
+            Facts {
+                host: b"www.example.com",
+                server: NamedPlace { name: b"", place: Place { line: 9, ..CHAT.place } },
+                other_server: Some(OtherServer { server: b"example.com", location: CHAT }),
+                ..by_nginx(404)
+            },
+            vec![
+                by_nginx(404),
+                Facts {
+                    other_server: Some(OtherServer { server: b"example.com", location: CHAT }),
+                    ..answered(404)
+                },
+            ],
         ),
         (
             RunFinding::Http2Upgrade,
@@ -273,8 +335,13 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BodyTooLarge,
-            Facts { mode: Mode::On, upstream: None, ..plain(413) },
-            vec![plain(413), Facts { mode: Mode::On, ..plain(400) }],
+            Facts { realtime: true, method: b"POST", upstream: None, ..plain(413) },
+            vec![
+                plain(413),
+                Facts { mode: Mode::On, method: b"POST", ..plain(413) },
+                Facts { realtime: true, method: b"PUT", ..plain(413) },
+                Facts { realtime: true, method: b"POST", ..plain(400) },
+            ],
         ),
         (
             RunFinding::ClientGone,
@@ -622,9 +689,28 @@ fn other_upgrade_protocols() {
     let refused = Facts { mode: Mode::On, http_version: HttpVersion::Http2, ..by_nginx(400) };
     assert_eq!(finding(&other(refused)), Some(Finding::Http2Upgrade));
     assert_eq!(finding(&other(early(400, Early::PlainOnTls))), None);
-    let large = Facts { mode: Mode::On, ..by_nginx(413) };
+    let large = Facts { realtime: true, method: b"POST", ..by_nginx(413) };
     assert_eq!(finding(&other(large)), Some(Finding::BodyTooLarge));
     assert!(line(&other(answered(200))).contains("passed on by a proxy_set_header"));
+
+    // One that the guard took away, answered all the same.
+    let taken =
+        Facts { status: 502, ..upstream(101, |u| u.switch_fault = Some(SwitchFault::Unsolicited)) };
+    let Facts { mode, asks, upgrade, dropped, .. } = dropped(400);
+    let taken = Facts { mode, asks, upgrade, dropped, key: false, ..taken };
+    assert_eq!(finding(&taken), Some(Finding::Unsolicited101));
+    assert!(line(&taken).contains(
+        "answered 101, although Upgrade \"SPDY/3.1\" was not passed on; add \"websocket_guard_upgrade \
+         websocket SPDY/3.1;\" to the location ["
+    ));
+    let h2c = Facts { upgrade: b"h2c", dropped: None, ..taken };
+    assert!(line(&h2c).contains("although Upgrade \"h2c\" was not passed on; correct the backend"));
+    // A long list is not repeated.
+    let words: Vec<String> = (0..64).map(|n| format!("{n}{}", "x".repeat(500))).collect();
+    let listed_words = Protocols::new(words.iter().map(|word| word.as_bytes())).unwrap();
+    let name = &[b'y'; 9000][..];
+    let long = Facts { dropped: Some(Dropped { name, listed: &listed_words }), ..taken };
+    assert!(line(&long).contains("yyy...\" to websocket_guard_upgrade ["), "{}", line(&long));
 
     assert_eq!(finding(&listed(answered(101))), None);
     assert_eq!(finding(&listed(answered(500))), None);
@@ -729,7 +815,7 @@ fn origins_that_the_backend_may_have_refused() {
             mode: Mode::On,
             ..upstream(status, |u| {
                 u.host = Some(host);
-                u.forwarded_proto = proto;
+                u.proto = proto;
             })
         };
         (finding(&facts), line(&facts))
@@ -823,7 +909,7 @@ fn origins_that_the_backend_may_have_refused() {
     assert_eq!(finding(&sent(Sent::Nothing)), Some(Finding::BackendAuth));
     assert!(line(&sent(Sent::Value(b"http://a"))).contains("\"http://a\""));
     assert_eq!(finding(&sent(Sent::Value(b"http://pool"))), Some(Finding::BackendAuth));
-    let tls = upstream(403, |u| (u.tls, u.forwarded_proto) = (true, Sent::Nothing));
+    let tls = upstream(403, |u| (u.tls, u.proto) = (true, Sent::Nothing));
     assert_eq!(finding(&tls), Some(Finding::BackendAuth));
 }
 
@@ -1036,10 +1122,32 @@ fn other_wordings() {
         Facts {
             mode: Mode::Auto,
             gate: Gate::OriginDenied { denied: Denied::Missing, allowed: "same" },
+            host: b"app.example.com",
             ..by_nginx(403)
         },
-        "a request without Origin is not allowed, allowed: \"same\"; add \"none\" to ",
+        "a request without Origin is not allowed, allowed: \"same\", which is \
+         \"http://app.example.com\" here; add \"none\" to ",
     );
+    // TLS ends in front, and nginx does not know.
+    let behind = |origin| Facts {
+        mode: Mode::On,
+        gate: Gate::OriginDenied { denied: Denied::NotListed(origin), allowed: "same null" },
+        host: b"app.example.com",
+        tls_in_front: Some((b"X-Forwarded-Proto", b"https")),
+        address_header: Some("X-Forwarded-For"),
+        ..by_nginx(403)
+    };
+    let own = behind(b"https://app.example.com");
+    check(
+        own,
+        "which is \"http://app.example.com\" here; trust the X-Forwarded-Proto of the proxy in front \
+         with \"set_real_ip_from 10.0.0.9; real_ip_header X-Forwarded-For;\", or add that origin to ",
+    );
+    check(Facts { address_header: None, ..own }, " here; if TLS ends in front of this nginx, add ");
+    check(Facts { tls_in_front: None, ..own }, " here; if TLS ends in front of this nginx, add ");
+    // Another origin, or a scheme that nginx knows.
+    check(behind(b"https://evil.example"), " here; add it to websocket_guard_origin if ");
+    check(Facts { scheme: b"https", ..behind(b"http://app.example.com") }, " here; add it to ");
     check(by_nginx(444), "closed the connection without an answer (444); ");
     check(
         Facts { location: None, ..by_nginx(404) },
@@ -1078,10 +1186,7 @@ fn other_wordings() {
         upstream(403, |u| u.host = Some(b"backend")),
         "another site; set \"proxy_set_header Host $http_host;\" where Upgrade is set, or allow the origin",
     );
-    check(
-        answered(302),
-        "send X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")",
-    );
+    check(answered(302), "; use the final URL in the client, or sign in first if that is a ");
     check(answered(404), "answered 404 to \"/chat\", the path that the client asked for; ");
     check(upstream(404, |u| u.uri = b""), "answered 404, the client asked for \"/chat\"; ");
     check(upstream(200, |u| u.uri = b""), "answered 200 to \"/chat\", it has no WebSocket there; ");
@@ -1407,10 +1512,11 @@ impl<'a> Any<'a> {
             altered: self.flag().then(|| self.one_of(&alterations)),
             host: self.maybe(),
             origin: self.sent(),
-            forwarded_proto: self.sent(),
             subprotocols: self.sent(),
             tls: self.flag(),
             body: self.bytes(),
+            proto: self.sent(),
+            proto_by_guard: self.flag(),
             uri: self.bytes(),
             cached: self.number() % 8 == 1,
             reached: self.one_of(&[Reached::Nothing, Reached::Connection, Reached::Header]),
@@ -1446,14 +1552,26 @@ impl<'a> Any<'a> {
             Early::HeaderTooLarge,
             Early::UriTooLong,
         ];
+        static LISTED: LazyLock<Protocols> = LazyLock::new(|| {
+            let words: Vec<String> = (0..8).map(|n| format!("{n}{}", "x".repeat(5000))).collect();
+            Protocols::new(words.iter().map(|word| word.as_bytes())).unwrap_or_default()
+        });
         Facts {
             mode: self.one_of(&[Mode::Off, Mode::Check, Mode::Auto, Mode::On]),
             location: self.place(),
+            realtime: self.flag(),
+            server: self.place().unwrap_or(CHAT),
+            other_server: self
+                .place()
+                .map(|location| OtherServer { server: self.bytes(), location }),
+            preface: (self.number() % 16 == 1).then_some(Preface::Proxy1),
             marked_location: self.maybe(),
             handler: self.handler(),
             http_version: self.version(),
             method: self.bytes(),
             uri: self.bytes(),
+            scheme: self.bytes(),
+            address_header: self.one_of(&[None, Some("X-Forwarded-For")]),
             host: self.bytes(),
             tls_in_front: self.flag().then(|| (self.bytes(), self.bytes())),
             asks: self.one_of(&[
@@ -1465,6 +1583,7 @@ impl<'a> Any<'a> {
                 Asks::Other,
             ]),
             upgrade: self.bytes(),
+            dropped: self.flag().then(|| Dropped { name: self.bytes(), listed: &LISTED }),
             key: self.flag(),
             origin: self.maybe(),
             subprotocols: self.maybe(),
@@ -1524,6 +1643,9 @@ proptest! {
                 prop_assert!(matches!(
                     finding,
                     Finding::StrippedUpgrade
+                        | Finding::Http2Upgrade
+                        | Finding::HeaderTooLarge
+                        | Finding::ProxyProtocol
                         | Finding::NotProxied
                         | Finding::BodyTooLarge
                         | Finding::Unsolicited101

@@ -192,7 +192,7 @@ location /chat {
 
     ConnectionWrong "connection-wrong", Error;
     title: "the Connection header sent to the backend lacks the token \"upgrade\"",
-    cause: "an empty value, \"close\" or \"keep-alive\", or a map that yields one of them, tells the backend that no upgrade is asked for",
+    cause: "an empty value, \"close\" or \"keep-alive\", or a map that yields one of them, tells the backend that no upgrade is asked for. In a guarded location an own or inherited \"\" or \"close\" is sent with plain requests only",
     fix: "remove the \"proxy_set_header Connection\" and use \"websocket_guard on;\", which sends what each request needs",
     symptom: "as with missing-upgrade; typical of a location copied from a keepalive recipe",
     example: "\
@@ -205,7 +205,8 @@ location /chat {
 
 # after
 location /chat {
-    websocket_guard on;
+    websocket_guard auto;
+    proxy_set_header Connection \"\";
     proxy_pass http://backend;
 }";
 
@@ -530,6 +531,26 @@ location / {
     proxy_pass http://backend;
 }";
 
+    BufferingNeeded "buffering-needed", Warn;
+    title: "websocket_guard on switches off what needs buffering",
+    cause: "\"on\" switches off buffering for all requests of the location; without it proxy_store stores nothing and proxy_limit_rate limits nothing",
+    fix: "use \"websocket_guard auto;\" there, which leaves plain requests as they are",
+    symptom: "no file is stored, or answers come faster than they should",
+    example: "\
+# before
+location / {
+    websocket_guard on;
+    proxy_limit_rate 100k;
+    proxy_pass http://backend;
+}
+
+# after
+location / {
+    websocket_guard auto;
+    proxy_limit_rate 100k;
+    proxy_pass http://backend;
+}";
+
     InterceptErrors "intercept-errors", Notice;
     title: "proxy_intercept_errors hides why the backend refused an upgrade",
     cause: "error_page replaces the backend's answer, and with it the status and the text that say what is wrong",
@@ -794,7 +815,14 @@ events {
     cause: "the Upgrade header names only protocols that are not in websocket_guard_upgrade, such as h2c, so the request is served as plain HTTP",
     fix: "list it in websocket_guard_upgrade if the backend shall speak it",
     symptom: "usually none: curl --http2 and Java clients offer h2c and go on without it",
-    example: "websocket_guard: Upgrade \"h2c\" does not name websocket, served as plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]";
+    example: "websocket_guard: Upgrade \"foo/2\" does not name websocket, served as plain HTTP; list it in websocket_guard_upgrade if the backend shall speak it [not-websocket]";
+
+    ProtocolDropped "protocol-dropped", CONFIGURED;
+    title: "the guard took an Upgrade away that the backend wanted",
+    cause: "the request asks for a protocol that websocket_guard_upgrade does not list, so it was proxied as plain HTTP, and the backend answered with an error. Container and VPN control protocols upgrade, often with POST, to protocols of their own",
+    fix: "add the protocol to websocket_guard_upgrade",
+    symptom: "what worked without the guard fails: docker exec, kubectl exec, tailscale and the like get 400, 404 or 426",
+    example: "websocket_guard: upgrade failed: Upgrade \"SPDY/3.1\" was not passed on, and backend 127.0.0.1:8080 answered 400 to what was left; add \"websocket_guard_upgrade websocket SPDY/3.1;\" to the location [protocol-dropped]";
 
     StrippedUpgrade "stripped-upgrade", CONFIGURED;
     title: "something in front of this nginx removed the Upgrade header",
@@ -861,10 +889,17 @@ events {
 
     Http2Upgrade "http2-upgrade", CONFIGURED;
     title: "an HTTP/2 or HTTP/3 request carries an Upgrade header",
-    cause: "HTTP/2 and HTTP/3 forbid the Upgrade header; browsers know that and open a separate HTTP/1.1 connection for a WebSocket",
+    cause: "HTTP/2 and HTTP/3 forbid the Upgrade header, and curl leaves it out there by itself; browsers know that and open a separate HTTP/1.1 connection for a WebSocket",
     fix: "test with HTTP/1.1, such as \"curl --http1.1\"; browsers are not affected",
     symptom: "400 to a test with curl over https, while browsers get through",
     example: "websocket_guard: upgrade failed: an HTTP/2 request has an Upgrade header, which only HTTP/1.1 knows; test with HTTP/1.1, such as \"curl --http1.1\"; browsers are not affected [http2-upgrade]";
+
+    ProxyProtocol "proxy-protocol", CONFIGURED;
+    title: "the PROXY protocol is spoken to a listener that does not expect it",
+    cause: "a load balancer in front puts a header of the PROXY protocol before the request, and nginx reads it as a request line, which it refuses with 400",
+    fix: "add \"proxy_protocol\" to the listen directive of that server, or turn it off in the load balancer",
+    symptom: "wscat prints \"Unexpected server response: 400\" through the load balancer, everything works when connected to nginx directly; a marked location, or a handshake behind the header, brings the line",
+    example: "websocket_guard: upgrade failed: the connection from 10.0.0.9 begins with a header of the PROXY protocol (version 1), which the server \"example.com\" (conf/nginx.conf:9) does not expect; add \"proxy_protocol\" to the listen directive of that server, or turn it off in the load balancer [proxy-protocol]";
 
     TlsMismatch "tls-mismatch", CONFIGURED;
     title: "ws:// was used on a TLS port",
@@ -888,6 +923,13 @@ events {
     example: "websocket_guard: upgrade failed: the request header is larger than large_client_header_buffers; raise large_client_header_buffers in the default server of that address, or send less in cookies and query [header-too-large]";
 
     // Run time: nginx's own answer.
+
+    WrongServer "wrong-server", CONFIGURED;
+    title: "no server_name fits the Host, and the default server took the request",
+    cause: "nginx gives a request whose Host no server_name has to the default server of the socket, and another server there has the location for it",
+    fix: "add that name to its server_name, or correct the URL in the client",
+    symptom: "404, a redirect or an empty answer, often for the name with or without \"www.\"",
+    example: "websocket_guard: upgrade failed: no server_name fits Host \"www.example.com\", so the server (conf/nginx.conf:9) took the request as the default server of its socket, and not server \"example.com\" with its location \"/chat\" (conf/nginx.conf:31); add that name to its server_name, or correct the URL in the client [wrong-server]";
 
     WrongLocation "wrong-location", CONFIGURED;
     title: "the request fell into another location than the marked one",
@@ -940,7 +982,7 @@ events {
 
     BodyTooLarge "body-too-large", CONFIGURED;
     title: "a message of the polling fallback is too large",
-    cause: "client_max_body_size limits the body of a plain request, which is how a client sends when it has no WebSocket; messages in a WebSocket have no such limit",
+    cause: "client_max_body_size limits the body of a plain request, which is how a client sends when it has no WebSocket; messages in a WebSocket have no such limit; told of a POST to a location that proxies and has \"websocket_guard on\", or is marked and named after a library that polls",
     fix: "raise client_max_body_size for the location",
     symptom: "413 on a POST of socket.io, SockJS or SignalR",
     example: "websocket_guard: a plain request to location \"/chat\" (conf/nginx.conf:31) was refused with 413, a WebSocket message would have no such limit; raise client_max_body_size for the location [body-too-large]";
@@ -1059,9 +1101,9 @@ events {
     BackendRedirect "backend-redirect", CONFIGURED;
     title: "the backend answered with a redirect",
     cause: "WebSocket clients do not follow redirects; often the backend does not know that the client came by TLS, or sends it to a sign-in page",
-    fix: "use the final URL in the client; if only http becomes https, send X-Forwarded-Proto (\"websocket_guard_forwarded on;\")",
+    fix: "use the final URL in the client, or sign in first if that is a sign-in",
     symptom: "wscat prints \"Unexpected server response: 301\" (or 302, 307, 308)",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 302 to \"/login\", and WebSocket clients do not follow redirects; use the final URL in the client; if only http becomes https, send X-Forwarded-Proto (\"websocket_guard_forwarded on;\") [backend-redirect]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 302 to \"/login\", and WebSocket clients do not follow redirects; use the final URL in the client, or sign in first if that is a sign-in [backend-redirect]";
 
     BackendNotFound "backend-not-found", CONFIGURED;
     title: "the backend does not know the path",

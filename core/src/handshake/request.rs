@@ -29,20 +29,20 @@ impl<'a, L: Lines<'a>> Request<L> {
     /// The first rule that the request breaks.
     ///
     /// The rules stand in the order of what breaking them means, so that the first violation
-    /// decides both what happens to the request and what is said about it. The key and the
-    /// version belong to RFC 6455: they count only if `websocket` is among the protocols that
-    /// the request may upgrade to.
+    /// decides both what happens to the request and what is said about it. The method, the body, the
+    /// key and the version belong to RFC 6455: they count only if `websocket` is among the protocols
+    /// that the request may upgrade to. Others are used with POST and a body too (RFC 9110 section 7.8).
     pub fn violation(&self, websocket: bool) -> Option<Violation<'a>> {
         if matches!(self.http_version, HttpVersion::Http2 | HttpVersion::Http3) {
             return Some(Violation::Http2Upgrade);
         }
-        if !self.is_get {
+        if websocket && !self.is_get {
             return Some(Violation::Method);
         }
         if self.http_version == HttpVersion::Http10 {
             return Some(Violation::HttpVersion);
         }
-        if self.has_body {
+        if websocket && self.has_body {
             return Some(Violation::Body);
         }
         if !contains_token(self.connection.clone(), b"Upgrade") {
@@ -296,11 +296,20 @@ mod tests {
     }
 
     #[test]
-    fn other_protocols_need_no_key() {
-        let request = Request { key: lines(&[]), version: lines(&[]), ..good() };
-        assert_eq!(request.violation(false), None);
-        let request = Request { connection: lines(&[]), ..request };
-        assert!(request.violation(false).is_some());
+    fn other_protocols_need_no_key_and_may_have_a_body() {
+        let post = || Request {
+            is_get: false,
+            has_body: true,
+            key: lines(&[]),
+            version: lines(&[]),
+            ..good()
+        };
+        assert_eq!(post().violation(false), None);
+        assert_eq!(post().violation(true), Some(Violation::Method));
+        for http_version in [HttpVersion::Http10, HttpVersion::Http2] {
+            assert!(Request { http_version, ..post() }.violation(false).is_some());
+        }
+        assert!(Request { connection: lines(&[]), ..post() }.violation(false).is_some());
     }
 
     #[test]

@@ -10,6 +10,16 @@ use crate::text::escape::Escaped;
 /// The protocol that RFC 6455 registers.
 pub const WEBSOCKET: &str = "websocket";
 
+/// Whether a protocol is HTTP/2, of which every request after the first would pass nginx unseen.
+fn is_http2(name: &[u8]) -> bool {
+    same(name, b"h2c") || same(name, b"h2")
+}
+
+/// The first protocol of a request's Upgrade lines that could be put into `websocket_guard_upgrade`.
+pub fn first_that_can_be_listed<'a>(upgrade: impl Lines<'a>) -> Option<&'a [u8]> {
+    elements(upgrade).find(|offered| parse(offered).is_ok())
+}
+
 /// The words of `websocket_guard_upgrade`: the protocols to which a client may upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocols(Vec<Box<str>>);
@@ -138,6 +148,9 @@ pub enum ProtocolsError {
     /// Several protocols in one word.
     #[error("\"{0}\" is not an upgrade protocol: separate protocols with spaces, not with commas")]
     Comma(String),
+    /// HTTP/2.
+    #[error("\"{0}\" is HTTP/2, with which a client would get all its requests past this nginx")]
+    Http2(String),
     /// Not a name with an optional version.
     #[error("\"{0}\" is not an upgrade protocol: write a name such as \"websocket\", or a name and a version such as \"foo/2\"")]
     Invalid(String),
@@ -151,6 +164,9 @@ fn parse(word: &[u8]) -> Result<&str, ProtocolsError> {
     let mut parts = word.splitn(2, |&byte| byte == b'/');
     if !parts.all(is_token) {
         return Err(ProtocolsError::Invalid(printable()));
+    }
+    if is_http2(word) {
+        return Err(ProtocolsError::Http2(printable()));
     }
     std::str::from_utf8(word).map_err(|_| ProtocolsError::Invalid(printable()))
 }
@@ -263,6 +279,21 @@ mod tests {
         }
         assert!(error(b"a\"\n").starts_with("\"a\\x22\\x0A\" is not an upgrade protocol: write"));
         assert_eq!(Protocols::new([]), Err(ProtocolsError::Empty));
+    }
+
+    #[test]
+    fn http2_is_never_allowed() {
+        for word in [&b"h2c"[..], b"H2C", b"h2"] {
+            assert!(matches!(Protocols::new([word]), Err(ProtocolsError::Http2(_))));
+        }
+        assert!(Protocols::new([&b"h2cx"[..], b"spdy/3.1", b"TLS/1.0"]).is_ok());
+    }
+
+    #[test]
+    fn what_could_be_listed() {
+        let first = |lines: &[&'static [u8]]| first_that_can_be_listed(lines.iter().copied());
+        assert_eq!(first(&[b"h2c, \"x\"", b"h2,SPDY/3.1, tcp"]), Some(&b"SPDY/3.1"[..]));
+        assert_eq!(first(&[b"h2c", b"a b", b""]), None);
     }
 
     #[test]

@@ -59,10 +59,9 @@ sub DESTROY {
     if (Test::More->builder->expected_tests) {
         my $log = -e "$self->{testdir}/error.log" ? $self->read_file('error.log') : '';
 
-        my $builder = Test::More->builder;
-        $builder->todo_start('alerts') if !$self->{alerts};
+        Test::More->builder->todo_start('alerts') unless $self->{alerts};
         Test::More::is(join("\n", $log =~ /^.*\[alert\].*$/mg), '', 'no alerts');
-        $builder->todo_end() if !$self->{alerts};
+        Test::More->builder->todo_end() unless $self->{alerts};
 
         my @reports = $log =~ /^.*(?:Sanitizer|runtime error:).*$/mg;
         Test::More::is(join("\n", @reports), '', 'no sanitizer errors');

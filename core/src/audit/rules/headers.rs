@@ -70,12 +70,24 @@ pub fn upgrade_hardcoded<'a>(
 
 pub fn connection_wrong<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
     wrong(proxied, CONNECTION, asks_for_upgrade).map(|(header, value)| {
-        Problem::new(format!(
+        let problem = Problem::new(format!(
             "sends Connection {} for an upgrade, without the token \"upgrade\"",
             Shown(header, value)
-        ))
-        .at(proxied.headers.origin(header))
+        ));
+        let mut headers = proxied.headers.named(CONNECTION);
+        let problem = match headers.all(|header| is_of_keepalive(&header.value)) {
+            // It has a purpose, and the guard keeps it for that.
+            true => problem.fix(
+                "add \"websocket_guard auto;\" to the location, which sends that with plain requests only",
+            ),
+            false => problem,
+        };
+        problem.at(proxied.headers.origin(header))
     })
+}
+
+fn is_of_keepalive(connection: &Value) -> bool {
+    matches!(connection, Value::Constant(value) if value.is_empty() || value.eq_ignore_ascii_case(b"close"))
 }
 
 pub fn connection_hardcoded<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
@@ -464,8 +476,8 @@ mod tests {
         for right in ["$http_upgrade", "$somewhere"] {
             assert!(names(&[upgrade(right)]).is_empty(), "{right}");
         }
-        let protocols = Protocols::new([&b"h2c"[..]]).unwrap();
-        let allowed = Location { protocols: Some(&protocols), ..upgrade("h2c") };
+        let protocols = Protocols::new([&b"tcp"[..]]).unwrap();
+        let allowed = Location { protocols: Some(&protocols), ..upgrade("tcp") };
         assert_eq!(names(&[allowed]), ["upgrade-hardcoded"]);
     }
 

@@ -9,6 +9,7 @@ use crate::text::duration::Duration;
 use crate::text::escape::Escaped;
 
 use super::parts::{Backend, To};
+use super::scheme;
 
 pub fn no_live(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let name = facts.upstream.unwrap_or_default().name;
@@ -97,7 +98,7 @@ pub fn origin(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 pub fn scheme(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let origin = Escaped(origin::sent(facts).unwrap_or_default());
     write!(f, ": it was sent Origin \"{origin}\" ")?;
-    match facts.upstream.unwrap_or_default().forwarded_proto {
+    match facts.upstream.unwrap_or_default().proto {
         Sent::Value(proto) => write!(f, "with X-Forwarded-Proto \"{}\"", Escaped(proto))?,
         Sent::Nothing | Sent::Unknown => f.write_str("without X-Forwarded-Proto")?,
     }
@@ -129,7 +130,8 @@ pub fn auth(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 pub fn redirect(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let target = To(facts.upstream.unwrap_or_default().redirect);
     write!(f, "{} answered {}{target}", Backend::of(facts), answer(facts))?;
-    f.write_str(", and WebSocket clients do not follow redirects")
+    f.write_str(", and WebSocket clients do not follow redirects")?;
+    scheme::redirect(f, facts)
 }
 
 pub fn not_found(f: &mut Formatter, facts: &Facts) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
-use crate::diagnosis::facts::{Alteration, Facts, Gate, Handler, Limit};
+use crate::diagnosis::facts::{Alteration, Facts, Gate, Handler, Limit, OtherServer};
 use crate::diagnosis::obstacle::{obstacle, Obstacle};
 use crate::diagnosis::redirect::{self, Redirect};
 use crate::text::escape::Escaped;
@@ -17,6 +17,21 @@ pub fn wrong_location(f: &mut Formatter, facts: &Facts) -> fmt::Result {
         Where(facts.location),
         Escaped(facts.marked_location.unwrap_or_default())
     )
+}
+
+pub fn wrong_server(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let host = Escaped(facts.host);
+    let server = facts.server.as_server();
+    write!(
+        f,
+        "no server_name fits Host \"{host}\", so {server} took the request as the default server"
+    )?;
+    match facts.other_server {
+        Some(OtherServer { server, location }) => {
+            write!(f, " of its socket, and not server \"{}\" with its {location}", Escaped(server))
+        }
+        None => Ok(()),
+    }
 }
 
 pub fn not_proxied(f: &mut Formatter, facts: &Facts) -> fmt::Result {

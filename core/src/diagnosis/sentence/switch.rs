@@ -14,7 +14,16 @@ pub fn fault(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let fault = match upstream.switch_fault {
         Some(SwitchFault::Wrong(fault)) => fault,
         Some(SwitchFault::Unsolicited) | None => {
-            return write!(f, "{backend} answered 101 to a request that asked for no upgrade");
+            return match facts.upgrade {
+                b"" => write!(f, "{backend} answered 101 to a request that asked for no upgrade"),
+                upgrade => {
+                    let upgrade = Escaped(upgrade);
+                    write!(
+                        f,
+                        "{backend} answered 101, although Upgrade \"{upgrade}\" was not passed on"
+                    )
+                }
+            };
         }
     };
     match fault {
