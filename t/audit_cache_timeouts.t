@@ -270,7 +270,7 @@ proxy_read_timeout 500ms; #= short-read-timeout
 location /one { VERSION HEADERS PASS }
 location /two { VERSION HEADERS PASS }
 CONF
-        line => '[warn] websocket_guard: location "/one" (and another) cuts a tunnel that is silent for 500ms '
+        line => '[warn] websocket_guard: location "/one" (and in another location) cuts a tunnel that is silent for 500ms '
             . '(proxy_read_timeout); add "websocket_guard on;" to the location, or "proxy_read_timeout 1h;"'],
     ['own, where the guard must not touch it' => <<'CONF',
 location = /ws {
@@ -325,7 +325,7 @@ location /app/ {
 location ~ ^/ws { websocket_guard on; HOST PASS }
 CONF
         files => { 'timeouts.conf' => "client_body_timeout 5s;\nsend_timeout 9999ms; #= low-send-timeout\n" },
-        line => '[warn] websocket_guard: location "/app/ws" (and another) cuts a client that does not read for 9999ms '
+        line => '[warn] websocket_guard: location "/app/ws" (and in another location) cuts a client that does not read for 9999ms '
             . '(send_timeout); raise send_timeout to at least 10s, better 60s'],
     ['just enough' => <<'CONF'],
 send_timeout 2s;

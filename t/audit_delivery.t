@@ -60,7 +60,7 @@ EOC
 
 my %UP_TO = (error => [qw/ no-proxy redirect-in-location /]);
 $UP_TO{warn} = [@{ $UP_TO{error} }, qw/ max-conns short-read-timeout /];
-$UP_TO{notice} = [@{ $UP_TO{warn} }, qw/ host-not-forwarded host-not-forwarded /];
+$UP_TO{notice} = [@{ $UP_TO{warn} }, qw/ host-not-forwarded /];
 $UP_TO{info} = [@{ $UP_TO{notice} }, qw/ shutdown-unbounded capacity summary summary /];
 
 # ---- nginx -t and -T -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(98);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(112);
 
 # ---- missing-upgrade -----------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ proxy_set_header Connection ""; #= connection-wrong
 location /ws { websocket_guard check; PASS }
 location ~ ^/other { websocket_guard check; PASS }
 CONF
-        line => '[error] websocket_guard: location "/ws" (and another) sends Connection "" for an upgrade, without '
+        line => '[error] websocket_guard: location "/ws" (and in another location) sends Connection "" for an upgrade, without '
             . qq{the token "upgrade"; $keepalive_fix}],
     ['own, where the guard must not touch it' => <<'CONF'],
 location /ws {
@@ -468,7 +468,7 @@ location /app/ {
 CONF
         files => { 'proxy.conf' => "HOST\nproxy_set_header X-App 2; #= duplicate-header\n" }],
     ['twice the same' => <<'CONF'],
-location /ws { RECIPE HOST PASS }
+location /ws { RECIPE proxy_set_header X-App 1; proxy_set_header X-App 1; PASS }
 CONF
     ['one of them is empty, and not sent' => <<'CONF'],
 location /ws { RECIPE proxy_set_header X-App 1; proxy_set_header X-App ""; PASS }
@@ -484,6 +484,72 @@ CONF
 proxy_set_header Host $host;
 proxy_set_header X-App 1;
 location /ws { RECIPE proxy_set_header X-App 2; PASS }
+CONF
+);
+
+# ---- sec-header-replaced --------------------------------------------------------------------------
+
+audits($t, 'sec-header-replaced',
+    '[warn] websocket_guard: location "/ws" sends Sec-WebSocket-Protocol "sip" in place of the client\'s own; remove that proxy_set_header',
+    ['in the location' => <<'CONF'],
+location /ws {
+    RECIPE
+    proxy_set_header Sec-WebSocket-Protocol sip; #= sec-header-replaced
+    PASS
+}
+CONF
+    ['inherited, of a map' => <<'CONF'],
+map $http_upgrade $extensions { default permessage-deflate; '' ''; }
+server {
+    listen 127.0.0.1:8080;
+    RECIPE
+    proxy_set_header sec-websocket-extensions $extensions; #= sec-header-replaced
+    location /ws { websocket_guard check; PASS }
+}
+CONF
+    ['beside the mark' => <<'CONF'],
+location /ws { websocket_guard on; HOST proxy_set_header Sec-WebSocket-Key dGhlIHNhbXBsZSBub25jZQ==; PASS } #= sec-header-replaced
+CONF
+    ['the client\'s own' => <<'CONF'],
+location /ws { RECIPE proxy_set_header Sec-WebSocket-Protocol $http_sec_websocket_protocol; PASS }
+CONF
+    ['without extensions' => <<'CONF'],
+location /ws { RECIPE proxy_set_header Sec-WebSocket-Extensions ""; PASS }
+CONF
+    ['the only version' => <<'CONF'],
+location /ws { RECIPE proxy_set_header Sec-WebSocket-Version 13; PASS }
+CONF
+    ['depends on the request' => <<'CONF'],
+location /ws { RECIPE proxy_set_header Sec-WebSocket-Protocol $arg_protocol; PASS }
+CONF
+);
+
+# ---- response-header-added ------------------------------------------------------------------------
+
+audits($t, 'response-header-added',
+    '[warn] websocket_guard: location "/ws" adds Sec-WebSocket-Protocol to the answer of a handshake; remove that directive, or leave the '
+        . 'header out',
+    ['in the location' => <<'CONF'],
+location /ws {
+    RECIPE
+    add_header X-App 1 always;
+    add_header Sec-WebSocket-Protocol chat always; #= response-header-added
+    PASS
+}
+CONF
+    ['inherited' => <<'CONF'],
+add_header connection keep-alive always; #= response-header-added
+location /ws { websocket_guard on; HOST PASS }
+CONF
+    ['not to a 101' => <<'CONF'],
+location /ws { RECIPE add_header Sec-WebSocket-Protocol chat; PASS }
+CONF
+    ['other headers' => <<'CONF'],
+location /ws { RECIPE add_header X-Upgrade chat always; add_header Strict-Transport-Security max-age=1 always; PASS }
+CONF
+    ['a list of its own' => <<'CONF'],
+add_header Upgrade websocket always;
+location /ws { RECIPE add_header X-App 1 always; PASS }
 CONF
 );
 

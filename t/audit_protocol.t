@@ -22,7 +22,7 @@ $t->plan(42 + ($h2 ? 4 : 0) - ($http11 ? 1 : 0));
 my $by_default = $http11 ? '' : '#= http10-upstream';
 
 audits($t, 'http10-upstream',
-    '[error] websocket_guard: location "/ws" speaks HTTP/1.0 to the backend; set "proxy_http_version 1.1;" in the location',
+    '[warn] websocket_guard: location "/ws" speaks HTTP/1.0 to the backend; set "proxy_http_version 1.1;" in the location',
     ['in the location' => <<'CONF'],
 location /ws {
     TIMEOUT HEADERS
@@ -49,9 +49,9 @@ location /app/ {
 }
 location ~ ^/ws { TIMEOUT HEADERS PASS }
 CONF
-        line => '[error] websocket_guard: location "/app/ws" (and another) speaks HTTP/1.0 to the backend; add '
+        line => '[warn] websocket_guard: location "/app/ws" (and in another location) speaks HTTP/1.0 to the backend; add '
             . '"websocket_guard on;" to the location, or "proxy_http_version 1.1;"'],
-    ['by default' => <<"CONF", $by_default ? (line => '[error] websocket_guard: location "/ws" speaks HTTP/1.0 to '
+    ['by default' => <<"CONF", $by_default ? (line => '[warn] websocket_guard: location "/ws" speaks HTTP/1.0 to '
 location /ws { $by_default
     TIMEOUT HEADERS PASS
 }

@@ -31,9 +31,17 @@ my @cases = (
             'none of those nested in it' => "location / { websocket_guard on; location /a/ { return 204; } location /b/ { } }",
             'an error page of files' => "location /chat/ { websocket_guard on; error_page 404 /50x.html; } location / { }",
             'checked'         => 'location /chat/ { websocket_guard check; root html; }',
+            'a recipe and no proxy_pass' => 'location /socket.io { proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; '
+                . 'proxy_set_header Connection $connection_upgrade; proxy_read_timeout 1h; }',
+            'the same in a location that proxies' => "location / { $PASS location /socket.io { proxy_set_header Upgrade \$http_upgrade; "
+                . 'proxy_set_header Connection $connection_upgrade; } }',
             'nothing else is said of it' => 'location /chat { websocket_guard on; proxy_read_timeout 5s; }',
         },
         right => {
+            'a recipe whose proxy_pass stands in an if' => "location /if { $RECIPE if (!-f \$request_filename) { $PASS break; } }",
+            'a recipe for those nested in it' => "location /if { $RECIPE location /if/a { $PASS } }",
+            'files with headers of an include' => "location /if { $RECIPE root html; }",
+            'answers with headers of an include' => "location /if { $RECIPE try_files \$uri \@if; } location \@if { $RECIPE $PASS }",
             'inherited'       => "websocket_guard on; location / { $PASS } location /static/ { } location /gone/ { return 410; }",
             'one of those nested in it' => "location / { websocket_guard on; location /a/ { $PASS } location /b/ { } }",
             'files that are not there' => "location / { websocket_guard on; error_page 404 = \@ws; } location \@ws { websocket_guard on; $PASS }",

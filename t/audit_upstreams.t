@@ -65,6 +65,7 @@ my @cases = (
             'switched off' => 'proxy_ssl_server_name off; '
                 . server("location /ws/ { websocket_guard auto; proxy_pass https://$NAME:%%PORT_8081%%/; }"),
             'upstream'     => "upstream pool { server $NAME:%%PORT_8081%%; } " . ($POOL =~ s/http:/https:/r),
+            'a domain for addresses' => "upstream app.example.com { $ONE } " . ($POOL =~ s!http://pool!https://app.example.com!r),
             'variable'     => 'resolver 127.0.0.1; '
                 . server('location /ws/ { websocket_guard on; proxy_pass https://app.test:%%PORT_8081%%$request_uri; }'),
         },
@@ -73,6 +74,8 @@ my @cases = (
                 . server("location /ws/ { websocket_guard on; proxy_pass https://$NAME:%%PORT_8081%%; }"),
             'address'      => server('location /ws/ { websocket_guard on; proxy_pass https://127.0.0.1:8081; }'),
             'upstream of addresses' => "upstream pool { $ONE } " . ($POOL =~ s/http:/https:/r),
+            'a domain for addresses, told' => "proxy_ssl_server_name on; upstream app.example.com { $ONE } "
+                . ($POOL =~ s!http://pool!https://app.example.com!r),
             'no TLS'       => server("location /ws/ { websocket_guard on; proxy_pass http://$NAME:%%PORT_8081%%; }"),
             'this machine' => 'upstream pool { server localhost:%%PORT_8081%%; } ' . ($POOL =~ s/http:/https:/r)
                 . server('server_name b; location /ws/ { websocket_guard on; proxy_pass https://localhost:%%PORT_8081%%; }'),
@@ -107,8 +110,8 @@ my @cases = (
                 . server("location / { proxy_pass http://pool; } location /ws/ { websocket_guard on; $PASS }"),
         },
         http => "upstream pool { # here\n$TWO\nserver 127.0.0.1:8083;\n}\n$POOL",
-        line => '[warn] websocket_guard: location "/ws/" balances over 3 servers of upstream "pool" without session affinity; add "ip_hash;" '
-            . 'or "hash $remote_addr consistent;" to the upstream [lb-no-affinity] in %s',
+        line => '[notice] websocket_guard: location "/ws/" balances over 3 servers of upstream "pool" without session affinity; add "ip_hash;" '
+            . 'or "hash $remote_addr consistent;" to the upstream, unless any server will do [lb-no-affinity] in %s',
     },
     'max-conns' => {
         wrong => {
@@ -130,16 +133,19 @@ my @cases = (
     'limit-conn' => {
         wrong => {
             'location'     => "$ZONE " . server("location /ws/ { websocket_guard on; limit_conn clients 5; $PASS }"),
+            'one of two'   => "limit_conn_zone \$server_name zone=servers:1m; $ZONE "
+                . server("location /ws/ { websocket_guard on; limit_conn servers 1000; limit_conn clients 9; $PASS }"),
             'server'       => "$ZONE " . server("limit_conn clients 5; location /ws/ { websocket_guard auto; $PASS }"),
             'http'         => "$ZONE limit_conn clients 5; " . server("location /ws/ { websocket_guard on; $PASS }"),
         },
         right => {
             'dry run'      => "$ZONE " . server("limit_conn_dry_run on; location /ws/ { websocket_guard on; limit_conn clients 5; $PASS }"),
             'only a zone'  => "$ZONE " . server("location /ws/ { websocket_guard on; $PASS }"),
+            'ten are meant' => "$ZONE " . server("location /ws/ { websocket_guard on; limit_conn clients 10; $PASS }"),
             'another location' => "$ZONE " . server("location / { limit_conn clients 5; $PASS } location /ws/ { websocket_guard on; $PASS }"),
         },
         http => "$ZONE\nserver {\nlisten 127.0.0.1:8080;\nlimit_conn clients 5; # here\nlocation /ws/ {\nwebsocket_guard on;\n$PASS\n}\n}",
-        line => '[warn] websocket_guard: location "/ws/" counts each open WebSocket as a connection for its whole life (limit_conn); raise the '
+        line => '[warn] websocket_guard: location "/ws/" counts each open WebSocket as a connection for its whole life (limit_conn below 10); raise the '
             . 'limit for the location to the number of WebSockets that one key may hold [limit-conn] in %s',
     },
     'cleartext-h2-listener' => {
@@ -163,7 +169,7 @@ my @cases = (
     },
 );
 
-my $count = 12;
+my $count = 25;
 for my $case (grep {ref} @cases) {
     $count += 1 + keys(%{ $case->{wrong} }) + keys %{ $case->{right} };
 }
@@ -202,6 +208,26 @@ my @cases_of_the_whole = (
 for my $case (@cases_of_the_whole) {
     my ($name, $top, $events, $http, $expected) = @$case;
     is(names($http, top => $top, events => $events, whole => 1), $expected, $name);
+}
+
+# Clients that poll need the affinity, others may not.
+for my $case (['/socket.io/', 'warn'], ['~ ^/app/engine\.io', 'warn'], ['/chatHub/negotiate', 'warn'], ['/api/v1/websocket', 'notice'],
+    ['~ /api/v[0-9]+/(users/)?websocket$', 'notice']) {
+    my ($location, $level) = @$case;
+    my ($line) = grep {/\[lb-no-affinity\]/} audit_lines("upstream pool { $TWO keepalive 32; } "
+        . server("location $location { websocket_guard on; proxy_pass http://pool; }"));
+    like($line, qr/^\[$level\] /, "lb-no-affinity: $location");
+    my ($none) = grep {/\[lb-no-affinity\]/} audit_lines("upstream pool { ip_hash; $TWO keepalive 32; } "
+        . server("location $location { websocket_guard on; proxy_pass http://pool; }"));
+    is($none, undef, "lb-no-affinity: $location, the remedy");
+}
+
+# The directive that limits is shown.
+for my $case (['worker_rlimit_nofile 100; # here', 'worker_connections 500;'], ['', 'worker_connections 500; # here'], ['', '# none']) {
+    my ($top, $events) = @$case;
+    my ($line) = grep {/\[capacity\]/} audit_lines($guarded, top => "worker_shutdown_timeout 1h;\n$top", events => $events, whole => 1);
+    my $place = conf_line($t, $events eq '# none' ? qr/^events/ : qr/# here/, 'nginx-test.conf');
+    like($line, qr/ in \Q${\ $t->testdir}\E\/nginx-test\.conf:$place$/, "capacity: the place, $top $events");
 }
 
 for my $case (

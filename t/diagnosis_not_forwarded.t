@@ -186,6 +186,7 @@ run_backend($t, 8082, handlers => { websocket => sub { $_[0]->respond(400, 'no')
 $t->run();
 
 my $mark = 'add "websocket_guard on;" to it [upgrade-not-forwarded]';
+my $remove = 'add "websocket_guard on;" to it and remove its own';
 my $other_handler = 'use proxy_pass, uwsgi_pass or scgi_pass there [upgrade-not-forwarded]';
 my $altered = 'remove that directive from the location [handshake-altered]';
 
@@ -195,9 +196,10 @@ my @cases = (
     ['/plain-variable',   200, "passes the request on without its Upgrade header; $mark"],
     ['/plain-dead',       502, "passes the request on without its Upgrade header; $mark"],
     ['/no-connection',    400, "passes the request on without its Connection header; $mark"],
-    ['/other-connection', 400, "sends Connection \"keep-alive\" in place of \"upgrade\"; $mark"],
-    ['/other-upgrade',    200, "sends Upgrade \"h2c\" in place of \"websocket\"; $mark"],
-    ['/http10',           400, "speaks HTTP/1.0 to the backend, which cannot upgrade; $mark"],
+    ['/other-connection', 400, "sends Connection \"keep-alive\" in place of \"upgrade\"; $remove \"proxy_set_header Connection\" [upgrade-not-forwarded]"],
+    ['/other-upgrade',    200, "sends Upgrade \"h2c\" in place of \"websocket\"; $remove \"proxy_set_header Upgrade\" [upgrade-not-forwarded]"],
+    ['/http10',           400, 'speaks HTTP/1.0 to the backend, which cannot upgrade; add "websocket_guard on;" to it and remove its own '
+        . '"proxy_http_version" [upgrade-not-forwarded]'],
     ['/fastcgi',          502, "uses fastcgi_pass, which cannot carry a WebSocket; $other_handler"],
     ['/grpc',             502, "uses grpc_pass, which cannot carry a WebSocket; $other_handler"],
     ['/memcached',        502, "uses memcached_pass, which cannot carry a WebSocket; $other_handler"],
@@ -214,7 +216,7 @@ my @guarded = (
     ['/guarded/upgrade', 200, 'passes the request on without its Upgrade header; '
         . 'remove its own "proxy_set_header Upgrade" [upgrade-not-forwarded]'],
     ['/guarded/http10', 400, 'speaks HTTP/1.0 to the backend, which cannot upgrade; '
-        . 'remove its own proxy_http_version, or set it to 1.1 [upgrade-not-forwarded]'],
+        . 'remove its own "proxy_http_version" [upgrade-not-forwarded]'],
     ['/guarded/fastcgi', 502, "uses fastcgi_pass, which cannot carry a WebSocket; $other_handler"],
     ['/guarded/headers', 400, "changes the handshake by \"proxy_pass_request_headers off\"; $altered"],
     ['/guarded/key', 400, "changes the handshake by \"proxy_set_header Sec-WebSocket-Key ''\"; $altered"],

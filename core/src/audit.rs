@@ -75,8 +75,8 @@ impl fmt::Display for Report<'_> {
         f.write_str(&self.subject)?;
         match self.others {
             0 => {}
-            1 => f.write_str(" (and another)")?,
-            others => write!(f, " (and {others} others)")?,
+            1 => f.write_str(" (and in another location)")?,
+            others => write!(f, " (and in {others} other locations)")?,
         }
         if !self.subject.is_empty() {
             f.write_str(" ")?;
@@ -198,7 +198,9 @@ fn ask<C>(asked: &mut FindingSet, location: &Location, rules: &[(LoadFinding, C)
 struct Reports<'a> {
     list: Vec<Report<'a>>,
     /// Those whose cause stands outside of their location.
-    outside: HashMap<(LoadFinding, Place<'a>), usize>,
+    outside: HashMap<(LoadFinding, Place<'a>, Level), usize>,
+    /// Those that only are worth knowing and have no line of their own to show, by what they say.
+    equal: HashMap<(LoadFinding, String), usize>,
 }
 
 impl<'a> Reports<'a> {
@@ -209,23 +211,27 @@ impl<'a> Reports<'a> {
         subject: String,
         place: Place<'a>,
     ) {
+        let anywhere = problem.at == At::Subject;
         let (place, shared) = match problem.at {
             At::Subject => (place, false),
             At::Inside(inside) => (inside, false),
             At::Outside(outside) => (outside, true),
         };
-        if shared {
-            if let Some(index) = self.outside.get(&(finding, place)) {
-                if let Some(report) = self.list.get_mut(*index) {
-                    report.others += 1;
-                }
-                return;
-            }
-            self.outside.insert((finding, place), self.list.len());
-        }
         let level = problem.level.unwrap_or(finding.level());
         let fix = problem.fix.unwrap_or_else(|| finding.entry().fix.into());
         let what = format!("{}; {fix}", problem.what);
+        let next = self.list.len();
+        let first = if shared {
+            *self.outside.entry((finding, place, level)).or_insert(next)
+        } else if anywhere && matches!(level, Level::Notice | Level::Info) {
+            *self.equal.entry((finding, what.clone())).or_insert(next)
+        } else {
+            next
+        };
+        if let Some(report) = self.list.get_mut(first) {
+            report.others += 1;
+            return;
+        }
         self.list.push(Report { finding, level, place, subject, others: 0, what });
     }
 }
@@ -466,6 +472,7 @@ mod tests {
                     (http_version, read_timeout, buffering, method),
                     (cache, pass_request_headers, hidden, intercept_errors),
                 )| Proxied {
+                    added: None,
                     module,
                     target,
                     headers: Headers { known, entries, own, above },

@@ -26,10 +26,10 @@ use crate::findings::{EndFinding, Finding, Level, RunFinding};
 pub use connect::{Cause, Step, Unconnected};
 pub use facts::{
     Alteration, Asks, BackendFacts, Dropped, Early, EarlySigns, Facts, Failure, Gate, Handler,
-    Limit, NamedPlace, OtherServer, Preface, Reached, Sent, SwitchFault, Waiting,
+    Limit, NamedPlace, OtherServer, OwnSettings, Preface, Reached, Sent, SwitchFault, Waiting,
 };
 pub use redirect::{tells_tls, TLS_IN_FRONT};
-pub use tunnel::{End, EndSigns, TunnelEnd};
+pub use tunnel::{End, EndSigns, FrameError, TunnelEnd};
 
 /// The diagnosis of a request, if there is anything to say about it.
 ///

@@ -4,11 +4,12 @@ use core::ptr;
 use std::collections::HashMap;
 
 use ngx::ffi::{ngx_conf_t, ngx_http_core_srv_conf_t, ngx_str_t};
-use websocket_guard_core::config::{Answers, Node};
+use websocket_guard_core::config::{Answers, BlockKind, Node};
+use websocket_guard_core::diagnosis::OwnSettings;
 use websocket_guard_core::words::Place;
 
-use crate::conf::{LevelAnswers, MergedLevel};
-use crate::request::bytes;
+use crate::configuration::conf::{LevelAnswers, MergedLevel};
+use crate::nginx::bytes;
 
 /// The answering directives of all levels that have any, by the number of the level.
 ///
@@ -39,9 +40,31 @@ pub unsafe fn collect(
         }
         let Some(node) = nodes.get(number as usize).copied().flatten() else { continue };
         let answers = Answers::of(node);
-        if !answers.is_empty() {
-            found.insert(number, LevelAnswers { server, answers: answers.map(&mut keep) });
+        let own = own_settings(node);
+        if !answers.is_empty() || own != OwnSettings::default() {
+            found.insert(number, LevelAnswers { server, answers: answers.map(&mut keep), own });
         }
     }
     found
+}
+
+/// What a location sets itself. An `if` in it sets no headers.
+fn own_settings(node: Node) -> OwnSettings {
+    let around = || node.ancestors().find(|around| around.kind() != BlockKind::If);
+    let Some(node) = (if node.kind() == BlockKind::If { around() } else { Some(node) }) else {
+        return OwnSettings::default();
+    };
+    let sets = |header: &[u8], counts: fn(&[u8]) -> bool| {
+        node.own(b"proxy_set_header").any(|it| {
+            it.arg(0).is_some_and(|name| name.eq_ignore_ascii_case(header))
+                && it.arg(1).is_some_and(counts)
+        })
+    };
+    OwnSettings {
+        upgrade: sets(b"Upgrade", |_| true),
+        connection: sets(b"Connection", |value| {
+            !value.is_empty() && !value.eq_ignore_ascii_case(b"close")
+        }),
+        http_version: node.own(b"proxy_http_version").next().is_some(),
+    }
 }

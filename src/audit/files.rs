@@ -11,7 +11,7 @@ use ngx::ffi::{
 };
 use websocket_guard_core::config::{Files, Tree};
 
-use crate::request::bytes;
+use crate::nginx::bytes;
 
 /// Reads the text of the configuration a second time; `None` if it cannot be read, as where it came
 /// from a pipe.

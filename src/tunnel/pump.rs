@@ -5,24 +5,39 @@
 //! is kept, and until it has taken it nothing more is read. Everything else is as in nginx, and the
 //! end of a tunnel is nginx's own: its handlers are still there, with empty buffers, and are called
 //! when they have nothing left to do but to finalize the request.
+//!
+//! On their way the bytes are looked at as frames, header by header ([`Lane`]), and where a tunnel ends a
+//! side that has had no Close gets one of the guard's ([`Closing`]).
 
+use core::cell::Cell;
 use core::ffi::c_void;
-use core::mem::size_of;
+use core::mem::{size_of, MaybeUninit};
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use ngx::ffi::{
-    ngx_buf_t, ngx_connection_t, ngx_http_event_handler_pt, ngx_http_output_filter,
+    ngx_buf_t, ngx_connection_t, ngx_cycle_t, ngx_http_event_handler_pt, ngx_http_output_filter,
     ngx_http_request_t, ngx_http_upstream_handler_pt, ngx_http_upstream_t, ngx_int_t, ngx_pfree,
-    ngx_pool_cleanup_add, u_char, NGX_ERROR,
+    ngx_pool_cleanup_add, u_char, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT,
 };
+use ngx::http::HttpModule;
+use websocket_guard_core::diagnosis::{End, FrameError};
+use websocket_guard_core::frame::{Reserved, Role, Tail};
+use websocket_guard_core::http::field;
+use websocket_guard_core::http::token::same;
 use websocket_guard_core::http::version::HttpVersion;
 
 use super::buffer::{self, Backlog};
-use super::heap;
+use super::closing::{close_frame, fresh_key, Closing, Codes, Farewell, PATIENCE};
+use super::end::{conclude, observe, Frames, How};
+use super::frames::Lane;
+use super::own::Own;
 use super::side::{Broken, Side};
-use crate::nginx::AllocationFailed;
-use crate::request::Request;
+use super::trim;
+use crate::configuration::conf::GuardFilter;
+use crate::nginx::{fields, AllocationFailed};
+use crate::request::record::{Carried, Record};
+use crate::request::view::Request;
 
 /// How many times a tunnel reads before others have their turn.
 const READS: usize = 4;
@@ -39,7 +54,16 @@ pub struct Pump {
     nginx: Handlers,
     to_backend: Backlog,
     to_client: Backlog,
+    from_client: Lane,
+    from_backend: Lane,
+    /// Whether the tunnel speaks WebSocket.
+    has_frames: bool,
+    /// The end, while it is under way.
+    closing: Cell<Option<Own<Closing>>>,
 }
+
+// An idle tunnel may not cost much: what was there before, two trackers, and little more.
+const _: () = assert!(size_of::<Pump>() <= 96 + 64 + 32);
 
 /// What nginx calls when something happens on a tunnel's connections.
 #[derive(Clone, Copy)]
@@ -67,17 +91,19 @@ enum Direction {
 enum Next {
     Wait,
     End,
+    /// A frame is refused.
+    Refuse(FrameError),
 }
 
 /// Takes a tunnel over from nginx, which has just set its own handlers and will call its loop once
 /// (`ngx_http_upstream_upgrade`). That call finds nothing to move and no room to read into.
 ///
-/// Returns `None` for a tunnel that is better left to nginx.
-pub fn start(request: Request) -> Result<Option<&'static Pump>, AllocationFailed> {
-    let Some(tunnel) = Tunnel::of(request) else { return Ok(None) };
+/// A tunnel that is better left to nginx is. With `looks` its frames are looked at, if it has any.
+pub fn start(request: Request, looks: bool) -> Result<(), AllocationFailed> {
+    let Some(tunnel) = Tunnel::of(request) else { return Ok(()) };
     let over = tunnel.client.is_done() || tunnel.backend.is_done();
     if over || request.http_version() != HttpVersion::Http11 {
-        return Ok(None);
+        return Ok(());
     }
     let r = request.as_ptr();
     let u = tunnel.upstream.as_ptr();
@@ -86,9 +112,10 @@ pub fn start(request: Request) -> Result<Option<&'static Pump>, AllocationFailed
     // lie behind the memory of many others, which then could not go back to the system.
     drop(tunnel.borrow_buffer()?);
 
+    let reserved = if looks { tunnel.reserved_bits() } else { None };
+
     // SAFETY: the request and its upstream are live, and no reference to them is held.
     unsafe {
-        let log = tunnel.client.log();
         let pump = Pump {
             nginx: Handlers {
                 client_read: (*r).read_event_handler,
@@ -96,10 +123,22 @@ pub fn start(request: Request) -> Result<Option<&'static Pump>, AllocationFailed
                 backend_read: (*u).read_event_handler,
                 backend_write: (*u).write_event_handler,
             },
-            to_backend: Backlog::of(unread(&*(*r).header_in), log)?,
-            to_client: Backlog::of(unread(&(*u).buffer), log)?,
+            to_backend: Backlog::default(),
+            to_client: Backlog::default(),
+            from_client: Lane::new(Role::Client, reserved),
+            from_backend: Lane::new(Role::Server, reserved),
+            has_frames: reserved.is_some(),
+            closing: Cell::new(None),
         };
         let pump = place(tunnel.backend, pump)?;
+        // What came with the header of the request, and of the answer.
+        let leftovers = [
+            (Direction::ToBackend, unread(&*(*r).header_in)),
+            (Direction::ToClient, unread(&(*u).buffer)),
+        ];
+        for (direction, bytes) in leftovers {
+            pump.take_leftover(&tunnel, direction, bytes)?;
+        }
 
         // The header's buffer is as large as a read of nginx's loop. Its memory is there for the
         // next connection.
@@ -120,8 +159,9 @@ pub fn start(request: Request) -> Result<Option<&'static Pump>, AllocationFailed
                 side.post_read();
             }
         }
-        Ok(Some(pump))
+        pump.keep(&request);
     }
+    Ok(())
 }
 
 /// Moves the pump into the pool of the backend's connection, which drops it at the end of the
@@ -135,9 +175,33 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
         let place = cleanup.data.cast::<Pump>();
         place.write(pump);
         cleanup.handler = Some(drop_pump);
-        heap::opened();
+        trim::opened();
         Ok(&*place)
     }
+}
+
+/// The requests of a worker that have a pump: those whose connection to the backend has one in its pool.
+pub fn requests(cycle: &ngx_cycle_t) -> impl Iterator<Item = Request> + '_ {
+    let count = if cycle.connections.is_null() { 0 } else { cycle.connection_n };
+    (0..count).filter_map(|n| {
+        // SAFETY: a worker has that many connections; one that is open has null or a live pool, whose
+        // cleanups are a linked list. Data of a backend's connection is its request.
+        unsafe {
+            let connection = &*cycle.connections.add(n);
+            if connection.fd == -1 {
+                return None;
+            }
+            let mut cleanup = connection.pool.as_ref()?.cleanup;
+            while let Some(entry) = cleanup.as_ref() {
+                let is_pump = |handler| handler as usize == drop_pump as *const () as usize;
+                if entry.handler.is_some_and(is_pump) {
+                    return Request::new(connection.data.cast());
+                }
+                cleanup = entry.next;
+            }
+            None
+        }
+    })
 }
 
 /// # Safety
@@ -145,7 +209,7 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
 unsafe extern "C" fn drop_pump(pump: *mut c_void) {
     // SAFETY: guaranteed by the caller.
     unsafe { pump.cast::<Pump>().drop_in_place() };
-    heap::ended();
+    trim::ended();
 }
 
 /// # Safety
@@ -169,13 +233,40 @@ fn empty(buffer: &mut ngx_buf_t) {
     buffer.end = nothing;
 }
 
+/// The pump of a tunnel is the filter module's context of its request, from its beginning until nginx
+/// finalizes the request; nothing clears the contexts in between.
+impl Pump {
+    #[inline]
+    pub fn of(request: &Request) -> Option<&'static Pump> {
+        // SAFETY: the array has a place for each HTTP module; this one's holds null or a pump.
+        unsafe { (*Self::place(request)).cast::<Pump>().as_ref() }
+    }
+
+    fn keep(&'static self, request: &Request) {
+        // SAFETY: as above; the pump lives as long as the backend's connection.
+        unsafe { *Self::place(request) = ptr::from_ref(self).cast_mut().cast() };
+    }
+
+    /// Its connections are about to go.
+    pub fn forget(request: &Request) {
+        // SAFETY: as above.
+        unsafe { *Self::place(request) = ptr::null_mut() };
+    }
+
+    fn place(request: &Request) -> *mut *mut c_void {
+        request.raw().ctx.wrapping_add(GuardFilter::module().ctx_index)
+    }
+}
+
 impl Pump {
     /// What is done in nginx's handlers: moves bytes one way, and looks whether that was the end.
     fn run(&self, tunnel: &Tunnel, direction: Direction) -> Result<Next, Broken> {
         if tunnel.timed_out() {
             return Ok(Next::End);
         }
-        self.transfer(tunnel, direction)?;
+        if let Some(error) = self.transfer(tunnel, direction)? {
+            return Ok(Next::Refuse(error));
+        }
         if self.is_over(tunnel) {
             return Ok(Next::End);
         }
@@ -197,38 +288,137 @@ impl Pump {
         }
     }
 
-    fn transfer(&self, tunnel: &Tunnel, direction: Direction) -> Result<(), Broken> {
+    /// The frames that go this way.
+    fn lane(&self, direction: Direction) -> &Lane {
+        match direction {
+            Direction::ToBackend => &self.from_client,
+            Direction::ToClient => &self.from_backend,
+        }
+    }
+
+    fn transfer(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+    ) -> Result<Option<FrameError>, Broken> {
         let (from, to, backlog) = self.way(tunnel, direction);
         if direction == Direction::ToClient && to.is_buffered() {
             tunnel.send_header()?;
             if to.is_buffered() {
-                return Ok(());
+                return Ok(None);
             }
         }
         backlog.drain(|bytes| to.send(bytes))?;
         if !backlog.is_empty() || !from.is_readable() {
-            return Ok(());
+            return Ok(None);
         }
 
+        let lane = self.lane(direction);
         let mut buffer = tunnel.borrow_buffer()?;
         for _ in 0..READS {
-            let Some(bytes) = from.receive(buffer.room()) else { return Ok(()) };
+            let front = if lane.has_front() { lane.put_front(buffer.room()) } else { 0 };
+            let Some(bytes) = from.receive(tunnel.room(&mut buffer, front)) else {
+                self.let_go(tunnel, direction)?;
+                return Ok(None);
+            };
+            let received = bytes.len();
             if direction == Direction::ToClient {
-                tunnel.count_received(bytes.len());
+                tunnel.count_received(received);
             }
-            let (sent, end) = (to.send(bytes)?, bytes.len());
+            let (start, end, error) = if front == 0 && lane.pass(bytes) {
+                (0, received, None)
+            } else {
+                // SAFETY: what was put in front, and what was received behind it.
+                self.look(tunnel, direction, unsafe { buffer.written(front + received) })?
+            };
+            // SAFETY: as above, or less.
+            let bytes = unsafe { buffer.written(end) }.get(start..).unwrap_or_default();
+            let sent = to.send(bytes)?;
             match bytes.get(sent..) {
                 // OpenSSL has begun to encrypt these bytes and wants to find them in the same
                 // place when it is called again (SSL_write(3)).
                 // SAFETY: they were received.
-                Some([_, ..]) if to.is_tls() => unsafe { backlog.keep(buffer, sent, end) },
+                Some([_, ..]) if to.is_tls() => unsafe { backlog.keep(buffer, start + sent, end) },
                 Some(rest @ [_, ..]) => backlog.copy(rest, to.log())?,
-                _ if from.is_readable() => continue,
+                _ if from.is_readable() && error.is_none() => continue,
                 _ => {}
             }
-            return Ok(());
+            return Ok(error);
         }
         from.post_read_last();
+        Ok(None)
+    }
+
+    /// The slow way of bytes: which of them are to be passed on, and the frame that is refused.
+    #[inline(never)]
+    fn look(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        bytes: &[u8],
+    ) -> Result<(usize, usize, Option<FrameError>), AllocationFailed> {
+        let lane = self.lane(direction);
+        let sender = direction.sender();
+        let request = &tunnel.request;
+        let passed = lane.look(bytes, tunnel.client.log(), |close| {
+            if let Some(record) = Record::of(request) {
+                record.note_close(request, sender, close);
+            }
+        })?;
+        let Some(violation) = passed.violation else {
+            return Ok((passed.start, passed.end, None));
+        };
+        let is_end = request.location().is_some_and(|conf| conf.refuses_frames());
+        let error = FrameError { sender, violation, is_end };
+        if is_end {
+            return Ok((passed.start, passed.end, Some(error)));
+        }
+        let is_first = !self.lane(direction.opposite()).tracker().is_lost();
+        lane.give_up();
+        if is_first {
+            observe(request, End::FrameError(error));
+        }
+        Ok((passed.start, bytes.len(), None))
+    }
+
+    /// What came before the tunnel began.
+    fn take_leftover(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        bytes: &[u8],
+    ) -> Result<(), AllocationFailed> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let (from, to, backlog) = self.way(tunnel, direction);
+        let (start, end, error) = self.look(tunnel, direction, bytes)?;
+        let passed = bytes.get(start..end).unwrap_or_default();
+        if !passed.is_empty() {
+            backlog.copy(passed, to.log())?;
+        }
+        if let Some(error) = error {
+            // nginx is still setting up the tunnel, and cannot end it here.
+            self.conclude(tunnel, How::Known(End::FrameError(error)));
+            self.plan(tunnel, End::FrameError(error), false)?;
+            from.post_read();
+        }
+        Ok(())
+    }
+
+    /// If nothing more will come, what was held back is passed on, unless a Close of ours can take its
+    /// place.
+    fn let_go(&self, tunnel: &Tunnel, direction: Direction) -> Result<(), Broken> {
+        let (from, to, backlog) = self.way(tunnel, direction);
+        let lane = self.lane(direction);
+        if !from.is_done() || !lane.has_front() {
+            return Ok(());
+        }
+        let closes = tunnel.closes() && lane.tracker().may_inject();
+        if let Some(held) = lane.take_held().filter(|_| !closes) {
+            backlog.copy(held.bytes(), to.log())?;
+            backlog.drain(|bytes| to.send(bytes))?;
+        }
         Ok(())
     }
 
@@ -239,6 +429,220 @@ impl Pump {
             (true, false) => self.to_backend.is_empty(),
             (false, true) => self.to_client.is_empty(),
             (false, false) => false,
+        }
+    }
+
+    /// Whether its end is under way.
+    #[inline(always)]
+    fn is_closing(&self) -> bool {
+        // SAFETY: a worker has one thread, and the reference is not kept.
+        unsafe { &*self.closing.as_ptr() }.is_some()
+    }
+
+    /// What the frames tell of an end.
+    pub fn frames(&self) -> Frames {
+        let has_tracked = |sender: Role| !self.lane(Direction::from(sender)).tracker().is_lost();
+        Frames {
+            client_tracked: has_tracked(Role::Client),
+            backend_tracked: has_tracked(Role::Server),
+            // Bytes wait for the side that closed later.
+            client_first: self.to_client.is_empty(),
+        }
+    }
+
+    /// What came from one side, if it speaks WebSocket.
+    pub fn carried(&self, sender: Role) -> Option<Carried> {
+        let tracker = self.lane(Direction::from(sender)).tracker();
+        let carried = Carried { messages: tracker.messages(), bytes: tracker.payload() };
+        self.has_frames.then_some(carried)
+    }
+
+    /// What happens when nothing is left to be moved.
+    fn end(&self, tunnel: &Tunnel, how: How, is_failure: bool) {
+        let end = self.conclude(tunnel, how);
+        let accompanied = matches!(how, How::Known(_)) || tunnel.closes();
+        if let Some(end) = end.filter(|_| accompanied) {
+            if self.plan(tunnel, end, is_failure).is_ok() {
+                return self.accompany(tunnel);
+            }
+        }
+        self.finish(tunnel, is_failure);
+    }
+
+    fn conclude(&self, tunnel: &Tunnel, how: How) -> Option<End> {
+        conclude(&tunnel.request, how, Some(self.frames()))
+    }
+
+    /// What the two sides are still to be told.
+    fn plan(&self, tunnel: &Tunnel, end: End, is_failure: bool) -> Result<(), AllocationFailed> {
+        let codes = self.codes(tunnel, end);
+        let closing = Closing { is_failure, codes };
+        self.closing.set(Some(Own::new(closing, tunnel.client.log())?));
+        tunnel.client.stop_timers();
+        tunnel.backend.stop_timers();
+        tunnel.client.read_within(PATIENCE);
+        Ok(())
+    }
+
+    /// Who can be told something.
+    fn codes(&self, tunnel: &Tunnel, end: End) -> Codes {
+        let record = tunnel.request.attempt().and_then(|attempt| attempt.record.get());
+        let codes = Codes::of(end, record.and_then(|record| record.first_close()));
+        let able = |farewell, side: Side, direction| {
+            let gone = side.is_done() || side.has_failed();
+            let may = self.lane(direction).tracker().may_inject();
+            if gone || !may {
+                Farewell::Over
+            } else {
+                farewell
+            }
+        };
+        Codes {
+            client: able(codes.client, tunnel.client, Direction::ToClient),
+            backend: able(codes.backend, tunnel.backend, Direction::ToBackend),
+            ..codes
+        }
+    }
+
+    /// Goes on with an end that is under way.
+    fn accompany(&self, tunnel: &Tunnel) {
+        let Some(mut closing) = self.closing.take() else { return };
+        closing.codes = self.bid_both(tunnel, closing.codes);
+        let over =
+            closing.codes.client == Farewell::Over && closing.codes.backend == Farewell::Over;
+        let is_failure = closing.is_failure;
+        let goes_on =
+            !over && tunnel.client.read_event().timedout() == 0 && tunnel.watch_closing().is_ok();
+        self.closing.set(Some(closing));
+        if !goes_on {
+            self.finish(tunnel, is_failure);
+        }
+    }
+
+    fn bid_both(&self, tunnel: &Tunnel, mut codes: Codes) -> Codes {
+        if codes.backend_first {
+            codes.backend = self.bid(tunnel, Direction::ToBackend, codes.backend);
+        }
+        codes.client = self.bid(tunnel, Direction::ToClient, codes.client);
+        codes.backend = self.bid(tunnel, Direction::ToBackend, codes.backend);
+        codes
+    }
+
+    /// Tells one side that it is over, as far as that is possible now.
+    fn bid(&self, tunnel: &Tunnel, direction: Direction, farewell: Farewell) -> Farewell {
+        match self.try_to_bid(tunnel, direction, farewell) {
+            Ok(farewell) => farewell,
+            Err(Broken) => Farewell::Over,
+        }
+    }
+
+    fn try_to_bid(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        mut farewell: Farewell,
+    ) -> Result<Farewell, Broken> {
+        let (_, to, backlog) = self.way(tunnel, direction);
+        if farewell == Farewell::Over {
+            return Ok(farewell);
+        }
+        if to.is_buffered() {
+            tunnel.send_header()?;
+            if to.is_buffered() {
+                return Ok(farewell);
+            }
+        }
+        backlog.drain(|bytes| to.send(bytes))?;
+        if let (Farewell::Pending(code), true) = (farewell, backlog.is_empty()) {
+            let lane = self.lane(direction);
+            if !lane.tracker().may_inject() {
+                return Ok(Farewell::Over);
+            }
+            let key = (direction == Direction::ToBackend).then(fresh_key);
+            let frame = close_frame(code, key).ok_or(Broken)?;
+            backlog.copy(&frame, to.log())?;
+            lane.close();
+            if let Some(record) = tunnel.record() {
+                record.note_own_close(code);
+            }
+            farewell = Farewell::Sent;
+            backlog.drain(|bytes| to.send(bytes))?;
+        }
+        if farewell != Farewell::Sent {
+            return Ok(farewell);
+        }
+        let answered = self.discard(tunnel, direction.opposite())?;
+        let over = backlog.is_empty() && answered;
+        Ok(if over { Farewell::Over } else { farewell })
+    }
+
+    /// Reads what comes from a side that was told that it is over. Returns whether nothing more is to be
+    /// waited for: its Close has come, or the end of its connection.
+    fn discard(&self, tunnel: &Tunnel, direction: Direction) -> Result<bool, Broken> {
+        let (from, _, _) = self.way(tunnel, direction);
+        let lane = self.lane(direction);
+        let mut buffer = tunnel.borrow_buffer()?;
+        for _ in 0..READS {
+            if lane.tracker().is_closed() || from.is_done() {
+                return Ok(true);
+            }
+            if !from.is_readable() {
+                return Ok(false);
+            }
+            let front = lane.put_front(buffer.room());
+            let Some(bytes) = from.receive(tunnel.room(&mut buffer, front)) else { continue };
+            let received = bytes.len();
+            // SAFETY: what was put in front, and what was received behind it.
+            let bytes = unsafe { buffer.written(front + received) };
+            if lane.look(bytes, from.log(), |_| {})?.violation.is_some() {
+                lane.give_up();
+            }
+        }
+        from.post_read_last();
+        Ok(false)
+    }
+
+    /// Sends what can be sent at once, since both connections are about to be closed.
+    pub fn part(&self, tunnel: &Tunnel, end: End) {
+        self.bid_both(tunnel, self.codes(tunnel, end));
+    }
+
+    /// Leaves the request to nginx, which finalizes it.
+    fn finish(&self, tunnel: &Tunnel, is_failure: bool) {
+        let nginx = self.nginx;
+        tunnel.client.stop_timers();
+        tunnel.client.forget_read_timeout();
+        if is_failure {
+            return nginx.abort(tunnel);
+        }
+        if !tunnel.timed_out() && !tunnel.client.is_done() && !tunnel.backend.is_done() {
+            tunnel.client.set_done();
+        }
+        nginx.end(tunnel);
+    }
+}
+
+impl Direction {
+    fn opposite(self) -> Self {
+        match self {
+            Self::ToBackend => Self::ToClient,
+            Self::ToClient => Self::ToBackend,
+        }
+    }
+
+    fn sender(self) -> Role {
+        match self {
+            Self::ToBackend => Role::Client,
+            Self::ToClient => Role::Server,
+        }
+    }
+}
+
+impl From<Role> for Direction {
+    fn from(sender: Role) -> Self {
+        match sender {
+            Role::Client => Self::ToBackend,
+            Role::Server => Self::ToClient,
         }
     }
 }
@@ -281,7 +685,7 @@ impl From<AllocationFailed> for Broken {
 }
 
 /// A request that is a tunnel.
-struct Tunnel {
+pub struct Tunnel {
     request: Request,
     upstream: NonNull<ngx_http_upstream_t>,
     client: Side,
@@ -289,13 +693,24 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    fn of(request: Request) -> Option<Self> {
+    pub fn of(request: Request) -> Option<Self> {
         let upstream = request.upstream()?;
         // SAFETY: a request and its upstream have their connections until they are finalized.
         unsafe {
             let client = Side::new(request.raw().connection)?;
             let backend = Side::new((*upstream.as_ptr()).peer.connection)?;
             Some(Self { request, upstream, client, backend })
+        }
+    }
+
+    /// What nginx will finalize the request with (`ngx_http_upstream_process_upgraded`).
+    fn code(&self) -> ngx_int_t {
+        if self.client.write_event().timedout() != 0 {
+            NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t
+        } else if self.timed_out() {
+            NGX_HTTP_GATEWAY_TIME_OUT as ngx_int_t
+        } else {
+            0
         }
     }
 
@@ -315,8 +730,42 @@ impl Tunnel {
     }
 
     fn borrow_buffer(&self) -> Result<buffer::Loan, AllocationFailed> {
+        buffer::borrow(self.read_size()? + Tail::CAPACITY, self.client.log())
+    }
+
+    /// How much is read at once.
+    fn read_size(&self) -> Result<usize, AllocationFailed> {
         let main = self.request.main_conf().ok_or(AllocationFailed)?;
-        buffer::borrow(main.buffer_size() + FRAME_HEADER, self.client.log())
+        Ok(main.buffer_size() + FRAME_HEADER)
+    }
+
+    /// The room to read into, behind what was put in front.
+    fn room<'b>(&self, buffer: &'b mut buffer::Loan, front: usize) -> &'b mut [MaybeUninit<u8>] {
+        let room = buffer.room();
+        let size = room.len().saturating_sub(Tail::CAPACITY);
+        room.get_mut(front..front + size).unwrap_or_default()
+    }
+
+    /// The reserved bits that the tunnel's extensions use; `None` if it does not speak WebSocket.
+    fn reserved_bits(&self) -> Option<Reserved> {
+        // SAFETY: the upstream belongs to the live request, and so do its headers.
+        let upstream: &'static ngx_http_upstream_t = unsafe { &*self.upstream.as_ptr() };
+        let [mut upgrade, extensions] = field::find(
+            fields(&upstream.headers_in.headers),
+            ["Upgrade", "Sec-WebSocket-Extensions"],
+        );
+        let speaks = upgrade.next().is_some_and(|protocol| same(protocol, b"websocket"));
+        speaks.then(|| Reserved::negotiated(extensions))
+    }
+
+    /// Whether an end that comes from elsewhere is told to the other side.
+    fn closes(&self) -> bool {
+        self.request.location().is_some_and(|conf| conf.closes())
+    }
+
+    /// What the access log will tell.
+    fn record(&self) -> Option<&'static Record> {
+        Record::of(&self.request)
     }
 
     /// For `$upstream_bytes_received`.
@@ -334,10 +783,19 @@ impl Tunnel {
         let core = self.request.core_location().ok_or(Broken)?;
         // SAFETY: the upstream's configuration outlives it.
         let conf = unsafe { (*self.upstream.as_ptr()).conf.as_ref() }.ok_or(Broken)?;
-        self.backend.watch_write(conf.send_lowat, conf.send_timeout)?;
+        self.backend.watch_write(conf.send_lowat, Some(conf.send_timeout))?;
         self.backend.watch_read(Some(conf.read_timeout))?;
-        self.client.watch_write(core.send_lowat, core.send_timeout)?;
+        self.client.watch_write(core.send_lowat, Some(core.send_timeout))?;
         self.client.watch_read(None)
+    }
+
+    /// The same for as long as the end is under way, which has a limit of its own.
+    fn watch_closing(&self) -> Result<(), Broken> {
+        for side in [self.client, self.backend] {
+            side.watch_write(0, None)?;
+            side.watch_read(None)?;
+        }
+        Ok(())
     }
 }
 
@@ -353,17 +811,20 @@ enum Event {
 unsafe fn run(r: *mut ngx_http_request_t, direction: Direction, event: Event) {
     // SAFETY: guaranteed by the caller.
     let Some(request) = (unsafe { Request::new(r) }) else { return };
-    let pump = request.attempt().and_then(|attempt| attempt.pump.get());
-    if let (Some(pump), Some(tunnel)) = (pump, Tunnel::of(request)) {
+    if let (Some(pump), Some(tunnel)) = (Pump::of(&request), Tunnel::of(request)) {
+        if pump.is_closing() {
+            return pump.accompany(&tunnel);
+        }
         if event == Event::Write && pump.has_nothing_to_write(&tunnel, direction) {
             return;
         }
-        // The pump is gone when nginx has finalized the request.
-        let nginx = pump.nginx;
         match pump.run(&tunnel, direction) {
             Ok(Next::Wait) => {}
-            Ok(Next::End) => nginx.end(&tunnel),
-            Err(Broken) => nginx.abort(&tunnel),
+            Ok(Next::End) => pump.end(&tunnel, How::Found(tunnel.code()), false),
+            Ok(Next::Refuse(error)) => {
+                pump.end(&tunnel, How::Known(End::FrameError(error)), false);
+            }
+            Err(Broken) => pump.end(&tunnel, How::Found(NGX_ERROR as ngx_int_t), true),
         }
     }
 }

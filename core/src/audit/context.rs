@@ -23,10 +23,11 @@ pub fn has_recipe_by_hand(location: &Location) -> bool {
 }
 
 fn has_own_upgrade(location: &Location) -> bool {
-    matches!(
-        &location.content,
-        Content::Proxied(proxied) if sets_upgrade_itself(proxied)
-    )
+    match &location.content {
+        Content::Proxied(proxied) => sets_upgrade_itself(proxied),
+        // Its proxy_pass may stand in an `if`.
+        _ => location.sets_upgrade,
+    }
 }
 
 /// The configuration that is audited, and what was looked up in it.

@@ -58,6 +58,10 @@ pub struct Site<'a> {
     pub workers: u64,
     /// `ngx_event_conf_t.connections`, or 512 (`DEFAULT_CONNECTIONS`) if unset. 0: not known.
     pub worker_connections: u64,
+    /// Where `worker_connections` stands, or the `events` block without it.
+    pub worker_connections_place: Option<Place<'a>>,
+    /// Where `worker_rlimit_nofile` stands.
+    pub open_files_place: Option<Place<'a>>,
     /// How many files a worker may open: `ngx_core_conf_t.rlimit_nofile`, or if that is unset, the
     /// soft `RLIMIT_NOFILE` of this process.
     pub open_files: Option<u64>,
@@ -178,11 +182,16 @@ pub struct Location<'a> {
     pub error_targets: &'a [&'a [u8]],
     /// Whether an `if` in it that proxies takes every upgrade away from its own target.
     pub diverts: bool,
+    /// Whether its own `proxy_set_header` list has an Upgrade entry that is not empty, whatever answers in it.
+    pub sets_upgrade: bool,
+    /// Whether nothing stands in it that could answer: no pass directive, no `return`, no files.
+    pub bare: bool,
     /// The merged `auth_request` and `mirror`s.
     pub subrequests: &'a [Subrequest<'a>],
     /// `clcf->send_timeout`, in milliseconds, merged.
     pub send_timeout: Option<Setting<'a, u64>>,
-    /// The merged `limit_conn`s, if there are any and `limit_conn_dry_run` is off.
+    /// The merged `limit_conn` with a number below 10, if there is one and `limit_conn_dry_run` is off. Larger
+    /// limits are meant.
     pub limit_conn: Option<SetAt<'a>>,
     /// Whether `error_page` is in force (`clcf->error_pages`, merged).
     pub error_page: bool,
@@ -318,6 +327,8 @@ pub struct Proxied<'a> {
     /// Which headers of the handshake are kept from the client: those of them that
     /// `uc->hide_headers_hash` has.
     pub hidden: Hidden<'a>,
+    /// A header of the handshake that is added to every answer (`add_header ... always`), and where.
+    pub added: Option<(&'a [u8], SetAt<'a>)>,
     /// `proxy_intercept_errors` (`uc->intercept_errors`).
     pub intercept_errors: Option<Setting<'a, bool>>,
     /// `proxy_ssl_server_name` (`uc->ssl_server_name`).

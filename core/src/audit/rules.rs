@@ -13,7 +13,7 @@ mod timeouts;
 
 use crate::findings::LoadFinding;
 
-use super::context::Context;
+use super::context::{has_recipe_by_hand, Context};
 use super::model::{Content, Marked, Proxied, ProxyModule, Server, Site};
 use super::problem::Problem;
 
@@ -22,7 +22,7 @@ use super::problem::Problem;
 const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::RedirectInLocation, Rule::Marked(routing::redirect_in_location)),
     (LoadFinding::TryfilesFallback, Rule::Marked(routing::tryfiles_fallback)),
-    (LoadFinding::NoProxy, Rule::Marked(routing::no_proxy)),
+    (LoadFinding::NoProxy, Rule::Meant(routing::no_proxy)),
     (LoadFinding::RewriteLeavesLocation, Rule::Marked(routing::rewrite_leaves_location)),
     (LoadFinding::RegexShadowed, Rule::Proxied(routing::regex_shadowed)),
     (LoadFinding::SubrequestUpgrade, Rule::Proxied(routing::subrequest_upgrade)),
@@ -40,6 +40,8 @@ const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::Http10Upstream, Rule::Proxied(headers::http10_upstream)),
     (LoadFinding::H2Upstream, Rule::Proxied(headers::h2_upstream)),
     (LoadFinding::PassHeadersOff, Rule::Proxied(headers::pass_headers_off)),
+    (LoadFinding::SecHeaderReplaced, Rule::Headers(headers::sec_header_replaced)),
+    (LoadFinding::ResponseHeaderAdded, Rule::Proxied(response::response_header_added)),
     (LoadFinding::ProxyMethod, Rule::Proxied(headers::proxy_method)),
     (LoadFinding::HiddenResponseHeader, Rule::Proxied(response::hidden_response_header)),
     (LoadFinding::InterceptErrors, Rule::Proxied(response::intercept_errors)),
@@ -49,6 +51,7 @@ const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::ShortReadTimeout, Rule::Proxied(timeouts::short_read_timeout)),
     (LoadFinding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
     (LoadFinding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
+    (LoadFinding::VariableUri, Rule::Target(target::variable_uri)),
     (LoadFinding::ResolverMissing, Rule::Target(target::resolver_missing)),
     (LoadFinding::TlsSniMissing, Rule::Target(target::tls_sni_missing)),
     (LoadFinding::LbNoAffinity, Rule::Target(balancing::lb_no_affinity)),
@@ -71,6 +74,8 @@ enum Rule {
     /// A location in which `websocket_guard` itself stands. One that only inherits it may well be there
     /// for something else.
     Marked(for<'a> fn(&Context<'_, 'a>) -> Option<Problem<'a>>),
+    /// The same, or one with a recipe by hand.
+    Meant(for<'a> fn(&Context<'_, 'a>) -> Option<Problem<'a>>),
     /// A location that passes requests on by a module that can upgrade.
     Proxied(ProxiedRule),
     /// The same, and its list of headers is known.
@@ -127,7 +132,12 @@ impl Rule {
             _ => None,
         };
         match (self, proxied) {
-            (Self::Marked(rule), _) if context.location.marked == Marked::Here => rule(context),
+            (Self::Marked(rule) | Self::Meant(rule), _)
+                if context.location.marked == Marked::Here =>
+            {
+                rule(context)
+            }
+            (Self::Meant(rule), _) if has_recipe_by_hand(context.location) => rule(context),
             (Self::Target(rule), Some(proxied)) if !context.location.diverts => {
                 rule(context, proxied)
             }

@@ -180,6 +180,8 @@ pub fn server<'a>(locations: &'a [Location<'a>]) -> Server<'a> {
 
 pub fn site<'a>(servers: &'a [Server<'a>]) -> Site<'a> {
     Site {
+        worker_connections_place: None,
+        open_files_place: None,
         nginx_version: 1_022_001,
         place: HTTP_PLACE,
         workers: 2,

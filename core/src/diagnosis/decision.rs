@@ -152,6 +152,8 @@ fn nginx(facts: &Facts) -> Option<RunFinding> {
     if facts.mode == Mode::Off
         && facts.location.is_some()
         && facts.marked_location.is_some()
+        // With a recipe of its own it is the right one, and the recipe is wrong.
+        && !facts.own.upgrade
         && !(redirects || refuses || forwards)
     {
         return Some(RunFinding::WrongLocation);
@@ -198,7 +200,15 @@ fn sent(facts: &Facts) -> Option<RunFinding> {
     if obstacle(facts).is_some() {
         return Some(RunFinding::UpgradeNotForwarded);
     }
-    facts.upstream?.altered.map(|_: Alteration| RunFinding::HandshakeAltered)
+    let upstream = facts.upstream?;
+    let altered = upstream.altered.filter(|altered| match altered {
+        // Some backends do not mind.
+        Alteration::Doubled(_) => {
+            upstream.reached == Reached::Header && matches!(upstream.status, 400 | 426)
+        }
+        Alteration::HeadersOff | Alteration::Emptied(_) | Alteration::Method(_) => true,
+    });
+    altered.map(|_: Alteration| RunFinding::HandshakeAltered)
 }
 
 /// Whether the backend was reached.

@@ -24,6 +24,8 @@ use super::connect::Unconnected;
 /// of the request's pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
+    /// What the location sets itself, so that the guard leaves it alone.
+    pub own: OwnSettings,
     /// What websocket_guard says in [`location`](Self::location).
     pub mode: Mode,
     /// The location that proxied, if one did (remembered when the gate ran or `u` was created),
@@ -155,6 +157,17 @@ pub struct NamedPlace<'a> {
     pub name: &'a [u8],
     /// Its opening line.
     pub place: Place<'a>,
+}
+
+/// What stands in a location itself, and not above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnSettings {
+    /// proxy_set_header Upgrade
+    pub upgrade: bool,
+    /// proxy_set_header Connection with another value than `""` or `close`, which count for plain requests only.
+    pub connection: bool,
+    /// proxy_http_version
+    pub http_version: bool,
 }
 
 /// A location of another server.
@@ -343,6 +356,8 @@ pub enum Alteration<'a> {
     Emptied(&'a [u8]),
     /// proxy_method METHOD
     Method(&'a [u8]),
+    /// Two lines of the same header.
+    Doubled(&'a [u8]),
 }
 
 /// How far a request to the backend came.
@@ -408,6 +423,7 @@ pub enum SwitchFault<'a> {
 impl Default for Facts<'_> {
     fn default() -> Self {
         Self {
+            own: OwnSettings::default(),
             mode: Mode::Off,
             location: None,
             realtime: false,

@@ -19,8 +19,7 @@ use crate::config::{Answer, Answering};
 use crate::findings::RunFinding;
 use crate::handshake::origin::Denied;
 
-use super::facts::{Facts, Failure, Gate, Handler};
-use super::obstacle::{obstacle, Obstacle};
+use super::facts::{Alteration, Facts, Failure, Gate, Handler};
 use super::oddity::offers_no_subprotocol;
 use super::origin::own_list_may_refuse;
 use super::redirect::{self, Redirect};
@@ -52,6 +51,7 @@ fn remedy(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result 
                 return written;
             }
         }
+        (RunFinding::UpgradeNotForwarded, _) => return location::fix_of_obstacles(f, facts),
         _ => {}
     }
     oddity::fix(f, finding, facts, fix(finding, facts))
@@ -176,19 +176,13 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             return "nothing is to be done, clients that offer it go on without it";
         }
         (RunFinding::Redirected, _) => return fix_of_redirect(facts).unwrap_or(usual),
-        (RunFinding::UpgradeNotForwarded, _) => {}
-        _ => return usual,
-    }
-    match obstacle(facts) {
-        Some(Obstacle::Handler(_)) => "use proxy_pass, uwsgi_pass or scgi_pass there",
-        Some(Obstacle::HttpVersion(_)) if facts.mode.is_guarded() => {
-            "remove its own proxy_http_version, or set it to 1.1"
-        }
-        Some(Obstacle::NoUpgrade | Obstacle::OtherUpgrade(_)) if facts.mode.is_guarded() => {
-            "remove its own \"proxy_set_header Upgrade\""
-        }
-        Some(Obstacle::NoConnection | Obstacle::OtherConnection(_)) if facts.mode.is_guarded() => {
-            "remove its own \"proxy_set_header Connection\""
+        (RunFinding::HandshakeAltered, _)
+            if matches!(
+                facts.upstream.and_then(|upstream| upstream.altered),
+                Some(Alteration::Doubled(_))
+            ) =>
+        {
+            "keep one of the two lines; one may stand in an included file"
         }
         _ => usual,
     }

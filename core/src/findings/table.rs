@@ -130,9 +130,9 @@ location /chat {
     proxy_pass http://backend;
 }";
 
-    Http10Upstream "http10-upstream", Error;
+    Http10Upstream "http10-upstream", Warn;
     title: "the location speaks HTTP/1.0 to the backend",
-    cause: "HTTP/1.0 has no upgrade; it is nginx's default for backends before 1.29.7",
+    cause: "HTTP/1.0 has no upgrade, and only some backends (Node's ws, nginx) make one all the same; it is nginx's default for backends before 1.29.7",
     fix: "add \"websocket_guard on;\" to the location, or \"proxy_http_version 1.1;\"",
     symptom: "wscat prints \"Unexpected server response: 400\" (or 200, 426); the backend's access log shows HTTP/1.0",
     example: "\
@@ -269,8 +269,8 @@ location /chat {
 }";
 
     DuplicateHeader "duplicate-header", Warn;
-    title: "two proxy_set_header lines set the same header to different values",
-    cause: "nginx does not let the later line replace the earlier one, it sends both; backends take the first, the last, or refuse",
+    title: "two proxy_set_header lines set the same header",
+    cause: "nginx does not let the later line replace the earlier one, it sends both; backends take the first, the last, or refuse. Equal values are told of Upgrade, Connection, Host and Sec-WebSocket-*, which backends answer with 400 or 426; typical is an include and the same line again",
     fix: "keep one of the two lines",
     symptom: "the backend answers 400, or behaves as if the line that you changed had no effect",
     example: "\
@@ -310,6 +310,44 @@ location /chat {
 location /chat {
     websocket_guard on;
     proxy_set_header Sec-WebSocket-Key \"\";
+    proxy_pass http://backend;
+}
+
+# after
+location /chat {
+    websocket_guard on;
+    proxy_pass http://backend;
+}";
+
+    SecHeaderReplaced "sec-header-replaced", Warn;
+    title: "the location sends a handshake header with a value of its own",
+    cause: "the backend answers what it was sent, and the client gets an answer to something that it did not ask: it fails the connection",
+    fix: "remove that proxy_set_header",
+    symptom: "the connection is opened and closed at once; the browser speaks of a subprotocol, an extension or an Accept that is wrong",
+    example: "\
+# before
+location /chat {
+    websocket_guard on;
+    proxy_set_header Sec-WebSocket-Protocol chat;
+    proxy_pass http://backend;
+}
+
+# after
+location /chat {
+    websocket_guard on;
+    proxy_pass http://backend;
+}";
+
+    ResponseHeaderAdded "response-header-added", Warn;
+    title: "a header of the handshake is added to the answer",
+    cause: "nginx adds it to the backend's 101, and a client that finds it twice, or with what it did not ask for, fails the connection",
+    fix: "remove that directive, or leave the header out",
+    symptom: "the connection is opened and closed at once; the browser speaks of a header of the handshake",
+    example: "\
+# before
+location /chat {
+    websocket_guard on;
+    add_header Sec-WebSocket-Protocol chat always;
     proxy_pass http://backend;
 }
 
@@ -663,6 +701,24 @@ location /ws/ {
     proxy_pass http://backend/;
 }";
 
+    VariableUri "variable-uri", Notice;
+    title: "a proxy_pass with variables and a URI loses the query",
+    cause: "with variables in proxy_pass nginx sends the URI as it is written there: without the query, and with captures and $uri decoded",
+    fix: "add \"$is_args$args\" to it, or pass the whole URI on with $request_uri",
+    symptom: "the backend answers 400 or 404, or does not see the arguments that the client sent",
+    example: "\
+# before
+location ~ ^/app/(.*)$ {
+    websocket_guard on;
+    proxy_pass http://127.0.0.1:8080/$1;
+}
+
+# after
+location ~ ^/app/(.*)$ {
+    websocket_guard on;
+    proxy_pass http://127.0.0.1:8080/$1$is_args$args;
+}";
+
     ResolverMissing "resolver-missing", Warn;
     title: "proxy_pass has a variable host and there is no resolver",
     cause: "a name that comes from a variable is resolved for each request, which needs the resolver directive, unless it names an upstream block. Where nothing says that the variable holds a name, the audit is silent",
@@ -703,7 +759,7 @@ location /chat {
 
     LbNoAffinity "lb-no-affinity", Warn;
     title: "the upstream balances without session affinity",
-    cause: "an open WebSocket stays with its server, but the polling requests before it (socket.io, SockJS, SignalR), reconnections and state kept in one server do not find it again",
+    cause: "an open WebSocket stays with its server, but the polling requests before it (socket.io, SockJS, SignalR), reconnections and state kept in one server do not find it again. It is a warning where the name of the location is one of a library that polls, else a notice: any server may do",
     fix: "add \"ip_hash;\" or \"hash $remote_addr consistent;\" to the upstream, or ignore this finding if any server will do",
     symptom: "socket.io: 400 \"Session ID unknown\"; works with one server, fails now and then with several",
     example: "\
@@ -1012,7 +1068,7 @@ events {
 
     HandshakeAltered "handshake-altered", CONFIGURED;
     title: "the location changes the handshake on its way to the backend",
-    cause: "a directive of the location takes away or replaces a part of the handshake",
+    cause: "a directive of the location takes away, replaces or doubles a part of the handshake",
     fix: "remove that directive from the location",
     symptom: "the backend answers 400, 405 or 426 and says that a header is missing",
     example: "websocket_guard: upgrade failed: location \"/chat\" (conf/nginx.conf:31) changes the handshake by \"proxy_pass_request_headers off\"; remove that directive from the location [handshake-altered]";
@@ -1213,11 +1269,32 @@ events {
     symptom: "many clients close with 1006 at the same moment",
     example: "websocket_guard: tunnel ended after 5m: backend 127.0.0.1:8080 reset the connection (client silent for 350ms, backend silent for 4m); see the backend's log, and idle limits of what stands between it and nginx [tunnel-backend-reset]";
 
-    TunnelShutdown "tunnel-shutdown", Notice;
+    TunnelClientGone "tunnel-client-gone", Info;
+    title: "the client's connection ended without a Close frame",
+    cause: "the client's program ended, or closed its connection without closing the WebSocket (RFC 6455 section 7.1.1); with TLS a reset looks the same",
+    fix: "nothing, if it happens now and then; else see what the client does, or what stands between it and nginx",
+    symptom: "the backend sees the connection end with 1006, or with 1001 where websocket_guard_close is on",
+    example: "websocket_guard: tunnel ended after 5m: the client's connection ended without a Close frame (client silent for 4m, backend silent for 350ms); nothing, if it happens now and then; else see what the client does, or what stands between it and nginx [tunnel-client-gone]";
+
+    TunnelBackendGone "tunnel-backend-gone", Error;
+    title: "the backend's connection ended without a Close frame",
+    cause: "the backend crashed, was killed or restarted, or closes its connections without closing the WebSockets (RFC 6455 section 7.1.1)",
+    fix: "see the backend's log, and have it send a Close when it stops",
+    symptom: "browsers close with 1006, or with 1014 where websocket_guard_close is on, many at the same moment",
+    example: "websocket_guard: tunnel ended after 5m: the connection of backend 127.0.0.1:8080 ended without a Close frame (client silent for 350ms, backend silent for 4m); see the backend's log, and have it send a Close when it stops [tunnel-backend-gone]";
+
+    TunnelFrameError "tunnel-frame-error", Error;
+    title: "a frame broke RFC 6455",
+    cause: "one side sent what is no WebSocket frame, or one that is not allowed there; with \"websocket_guard_frames strict\" that ends the tunnel, else it goes on",
+    fix: "correct that program",
+    symptom: "the connection closes with 1002, at the other side or, with \"websocket_guard_frames strict\", at both",
+    example: "websocket_guard: tunnel cut after 5m: the client broke RFC 6455 section 5.1: a frame of a client is not masked (client silent for 350ms, backend silent for 4m); correct that program [tunnel-frame-error]";
+
+    TunnelShutdown "tunnel-shutdown", Error;
     title: "a tunnel was cut by the shutdown of an old worker",
-    cause: "after a reload, worker_shutdown_timeout ends what the old workers still hold",
+    cause: "after a reload, worker_shutdown_timeout ends what the old workers still hold; a fast stop of nginx (SIGTERM) ends all at once",
     fix: "raise worker_shutdown_timeout, and have clients reconnect",
-    symptom: "clients close with 1006 some time after a reload",
+    symptom: "clients close with 1006, or with 1012 where websocket_guard_close is on, some time after a reload or when nginx is stopped",
     example: "websocket_guard: tunnel cut after 5m: the old worker was shut down by worker_shutdown_timeout after a reload (client silent for 350ms, backend silent for 4m); raise worker_shutdown_timeout, and have clients reconnect [tunnel-shutdown]";
 }
 

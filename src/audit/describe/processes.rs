@@ -11,7 +11,7 @@ use websocket_guard_core::config::Tree;
 
 /// # Safety
 /// Must be called from `postconfiguration`.
-pub unsafe fn describe(cf: &ngx_conf_t, tree: &Tree, site: &mut Site) {
+pub unsafe fn describe<'a>(cf: &ngx_conf_t, tree: &'a Tree, site: &mut Site<'a>) {
     // SAFETY: the configurations of core modules stand in the cycle by their index; that of the event
     // module is null without an events block before http.
     let (core, events) = unsafe {
@@ -29,6 +29,14 @@ pub unsafe fn describe(cf: &ngx_conf_t, tree: &Tree, site: &mut Site) {
         site.worker_shutdown_timeout = core.shutdown_timeout != usize::MAX
             || tree.root().own(b"worker_shutdown_timeout").next().is_some();
     }
+    let root = tree.root();
+    site.open_files_place =
+        root.own(b"worker_rlimit_nofile").next_back().map(|directive| directive.place());
+    let block = root.blocks().find(|block| block.directive().name() == b"events");
+    site.worker_connections_place = block.map(|block| {
+        let directive = block.own(b"worker_connections").next_back();
+        directive.map_or(block.place(), |directive| directive.place())
+    });
     if let Some(events) = events {
         const DEFAULT_CONNECTIONS: u64 = 512;
         site.worker_connections = match events.connections {

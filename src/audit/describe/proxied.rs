@@ -13,11 +13,13 @@ use websocket_guard_core::config::{Directive, Node};
 use websocket_guard_core::words::Mode;
 use websocket_guard_core::words::SetAt;
 
-use super::{origin, Describer};
-use crate::conf::{Forwarded, LocationConf};
+use super::describer::{origin, Describer};
+use crate::configuration::conf::LocationConf;
+use crate::configuration::foreign::proxies;
+use crate::configuration::words::Forwarded;
+use crate::nginx::bytes;
+use crate::nginx::http_version as as_version;
 use crate::nginx::{elements, ngx_str};
-use crate::proxies;
-use crate::request::{bytes, http_version as as_version};
 
 /// A location that one of the proxy modules serves.
 pub struct ProxiedLocation<'l, 'a> {
@@ -120,6 +122,7 @@ impl<'a> Describer<'a> {
                 accept: hides(upstream, c"sec-websocket-accept"),
                 origin: self.hide_origin(module, node),
             },
+            added: node.and_then(added),
             intercept_errors: Some(Setting {
                 value: upstream.intercept_errors != 0,
                 origin: origin(full_name!(module, "intercept_errors")),
@@ -285,6 +288,24 @@ impl<'a> Describer<'a> {
             Cow::Owned(value) => self.arenas.bytes.alloc_extend(value),
         })
     }
+}
+
+/// A header of the handshake that is added to a 101: `add_header` does that only with `always`.
+fn added<'a>(node: Node<'a>) -> Option<(&'a [u8], SetAt<'a>)> {
+    let of_handshake = |name: &[u8]| {
+        name.eq_ignore_ascii_case(b"Upgrade")
+            || name.eq_ignore_ascii_case(b"Connection")
+            || name.get(..14).is_some_and(|start| start.eq_ignore_ascii_case(b"Sec-WebSocket-"))
+    };
+    let found = node.inherited(b"add_header")?;
+    let directive = found.all().find(|it| {
+        it.arg(0).is_some_and(of_handshake)
+            && it.arg(1).is_some_and(|value| !value.is_empty())
+            && it.arg(2) == Some(b"always")
+    })?;
+    let place = Some(directive.place());
+    let origin = if found.is_here() { SetAt::Here(place) } else { SetAt::Above(place) };
+    Some((directive.arg(0)?, origin))
 }
 
 const SET_HEADER: &[u8] = b"proxy_set_header";

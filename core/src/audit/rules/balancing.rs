@@ -2,8 +2,9 @@
 
 use crate::audit::model::{Affinity, Proxied};
 use crate::audit::problem::Problem;
+use crate::findings::Level;
 use crate::text::quoted::Quoted;
-use crate::words::SetAt;
+use crate::words::{is_polled, SetAt};
 
 use crate::audit::context::Context;
 
@@ -12,20 +13,24 @@ pub fn lb_no_affinity<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> O
         .upstreams(proxied)
         .find(|upstream| upstream.live_servers > 1 && upstream.affinity == Affinity::None)?;
     let (servers, name) = (upstream.live_servers, Quoted(upstream.name));
+    // A WebSocket stays where it is, and any server may do; a client that polls needs the same one again.
+    let level = if is_polled(context.location.name) { Level::Warn } else { Level::Notice };
     if upstream.block {
         let what = format!(
             "balances over {servers} servers of upstream \"{name}\" without session affinity"
         );
         return Some(
             Problem::new(what)
-                .fix("add \"ip_hash;\" or \"hash $remote_addr consistent;\" to the upstream")
+                .fix("add \"ip_hash;\" or \"hash $remote_addr consistent;\" to the upstream, unless any server will do")
+                .level(level)
                 .at(SetAt::Above(upstream.place)),
         );
     }
     let what = format!("balances over {servers} addresses of \"{name}\" without session affinity");
     Some(
         Problem::new(what)
-            .fix("name it in an upstream with \"ip_hash;\" or \"hash $remote_addr consistent;\"")
+            .fix("name it in an upstream with \"ip_hash;\" or \"hash $remote_addr consistent;\", unless any server will do")
+            .level(level)
             .at(SetAt::Here(proxied.target.place)),
     )
 }
@@ -45,8 +50,10 @@ pub fn max_conns<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option
 pub fn limit_conn<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Option<Problem<'a>> {
     let origin = context.location.limit_conn?;
     Some(
-        Problem::new("counts each open WebSocket as a connection for its whole life (limit_conn)")
-            .at(origin),
+        Problem::new(
+            "counts each open WebSocket as a connection for its whole life (limit_conn below 10)",
+        )
+        .at(origin),
     )
 }
 
@@ -54,6 +61,7 @@ pub fn limit_conn<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Option<Prob
 mod tests {
     use crate::audit::model::{Affinity, Location, Site, Target, Upstream};
     use crate::audit::testing::*;
+    use crate::findings::Level;
     use crate::words::SetAt;
 
     const POOL: Upstream = Upstream {
@@ -77,7 +85,7 @@ mod tests {
             lines(to("/chat", POOL)),
             ["websocket_guard: location \"/chat\" balances over 3 servers of upstream \"pool\" \
               without session affinity; add \"ip_hash;\" or \"hash $remote_addr consistent;\" to \
-              the upstream [lb-no-affinity] in nginx.conf:3"]
+              the upstream, unless any server will do [lb-no-affinity] in nginx.conf:3"]
         );
         // Near.
         for affinity in [Affinity::Kept, Affinity::Unknown] {
@@ -90,13 +98,26 @@ mod tests {
     }
 
     #[test]
+    fn clients_that_poll_need_it() {
+        let levels = |locations: &[Location]| -> Vec<Level> {
+            let servers = [server(locations)];
+            let reports = crate::audit::audit(&site(&servers), |_| true);
+            let of = reports.iter().filter(|it| it.finding.slug() == "lb-no-affinity");
+            of.map(|it| it.level).collect()
+        };
+        assert_eq!(levels(&[to("/ws", POOL)]), [Level::Notice]);
+        assert_eq!(levels(&[to("/socket.io/", POOL)]), [Level::Warn]);
+        assert_eq!(levels(&[to("/ws", POOL), to("/sockjs", POOL)]), [Level::Notice, Level::Warn]);
+    }
+
+    #[test]
     fn one_upstream_is_one_report() {
         let mut ignoring = to("/a", POOL);
         ignoring.ignore.insert(crate::findings::Finding::LbNoAffinity);
         let locations = [ignoring, to("/b", POOL), to("/c", POOL)];
         let lines = lines_in(&site(&[server(&locations)]));
         assert_eq!(lines.len(), 1);
-        assert!(lines[0].contains("location \"/b\" (and another) balances"));
+        assert!(lines[0].contains("location \"/b\" (and in another location) balances"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::audit::model::Site;
 use crate::audit::problem::Problem;
+use crate::words::SetAt;
 
 /// A tunnel has one connection to the client and one to the backend.
 const CONNECTIONS_PER_TUNNEL: u64 = 2;
@@ -25,10 +26,15 @@ pub fn capacity<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
         Some(files) => format!("; a worker may open only {files} files"),
         None => String::new(),
     };
-    Some(Problem::new(format!(
+    let place = match files {
+        Some(_) => site.open_files_place,
+        None => site.worker_connections_place,
+    };
+    let problem = Problem::new(format!(
         "this configuration can hold {tunnels} WebSockets ({workers} workers with \
          {worker_connections} worker_connections, two for each{limit})"
-    )))
+    ));
+    Some(problem.at(SetAt::Above(place)))
 }
 
 #[cfg(test)]
@@ -62,6 +68,14 @@ mod tests {
         let few_files = Site { open_files: Some(1000), worker_shutdown_timeout: true, ..site };
         assert!(lines(&few_files)[0].contains("hold 1000 WebSockets"));
         assert!(lines(&few_files)[0].contains("; a worker may open only 1000 files)"));
+        let placed = Site {
+            worker_connections_place: Some(at(7)),
+            open_files_place: Some(at(8)),
+            ..few_files
+        };
+        assert!(lines(&placed)[0].ends_with("[capacity] in nginx.conf:8"));
+        let placed = Site { open_files: None, ..placed };
+        assert!(lines(&placed)[0].ends_with("[capacity] in nginx.conf:7"));
         let unknown = Site { workers: 0, worker_shutdown_timeout: true, ..site };
         assert!(lines(&unknown).is_empty());
     }

@@ -112,10 +112,15 @@ pub fn duplicate_header<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Optio
     let (first, second) = entries.iter().enumerate().find_map(|(i, second)| {
         let earlier = entries.get(..i)?.iter().filter(sent).find(|first| {
             first.name.eq_ignore_ascii_case(second.name)
-                && first.value.text() != second.value.text()
+                && (first.value.text() != second.value.text() || is_single(second.name))
         });
         earlier.filter(|_| sent(&second)).map(|first| (first, second))
     })?;
+    if first.value.text() == second.value.text() {
+        let (name, text) = (second.name, second.value.text().unwrap_or_default());
+        let what = format!("sends {} twice, both times as \"{}\"", Quoted(name), Quoted(text));
+        return Some(Problem::new(what).at(proxied.headers.origin(second)));
+    }
     let what = format!(
         "sends {} twice, as \"{}\" and as \"{}\"",
         Quoted(second.name),
@@ -123,6 +128,31 @@ pub fn duplicate_header<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Optio
         Quoted(second.value.text().unwrap_or_default()),
     );
     Some(Problem::new(what).at(proxied.headers.origin(second)))
+}
+
+pub fn sec_header_replaced<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+    const ASKED: [&[u8]; 4] = [
+        b"Sec-WebSocket-Key",
+        b"Sec-WebSocket-Version",
+        b"Sec-WebSocket-Protocol",
+        b"Sec-WebSocket-Extensions",
+    ];
+    let (header, value) = proxied.headers.entries.iter().find_map(|header| {
+        let name = ASKED.iter().find(|name| header.name.eq_ignore_ascii_case(name))?;
+        let value = header.value.for_upgrade().filter(|value| !value.is_empty())?;
+        // That is the one version that there is.
+        let usual = *name == b"Sec-WebSocket-Version" && value == b"13";
+        (!usual).then_some((header, value))
+    })?;
+    let (name, value) = (Quoted(header.name), Quoted(value));
+    let what = format!("sends {name} \"{value}\" in place of the client's own");
+    Some(Problem::new(what).at(proxied.headers.origin(header)))
+}
+
+/// Whether backends refuse a handshake with two lines of a header, equal ones too.
+fn is_single(name: &[u8]) -> bool {
+    [&b"Upgrade"[..], b"Connection", b"Host"].iter().any(|single| name.eq_ignore_ascii_case(single))
+        || name.get(..14).is_some_and(|start| start.eq_ignore_ascii_case(b"Sec-WebSocket-"))
 }
 
 pub fn sec_header_cleared<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
@@ -492,7 +522,16 @@ mod tests {
             ["websocket_guard: location \"/chat\" sends host twice, as \"$host\" and as \
               \"$http_host\"; keep one of the two lines [duplicate-header] in nginx.conf:103"]
         );
-        assert!(names(&[with_hosts("$host", "$host")]).is_empty());
+        // Equal values count where a backend refuses two lines.
+        assert_eq!(names(&[with_hosts("$host", "$host")]), ["duplicate-header"]);
+        let others = [
+            ("Upgrade", "$http_upgrade"),
+            ("Connection", "$http_connection"),
+            ("Host", "$host"),
+            ("X-A", "b"),
+            ("X-A", "b"),
+        ];
+        assert!(names(&[with(inherited(&others))]).is_empty());
         assert!(names(&[with_hosts("", "$host")]).is_empty());
         assert!(names(&[with_hosts("$cookie_a", "$host")]).is_empty());
         // One list, one report.
@@ -522,7 +561,7 @@ mod tests {
             ("Host", "a"),
             ("Sec-WebSocket-Protocol", "chat"),
         ]);
-        assert!(names(&[replaced]).is_empty());
+        assert_eq!(names(&[replaced]), ["sec-header-replaced"]);
     }
 
     #[test]

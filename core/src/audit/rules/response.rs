@@ -3,6 +3,7 @@
 use crate::audit::model::Proxied;
 use crate::audit::problem::Problem;
 use crate::text::quoted::Listed;
+use crate::text::quoted::Quoted;
 
 use crate::audit::context::Context;
 
@@ -25,6 +26,14 @@ pub fn hidden_response_header<'a>(
             .fix(format!("remove that {directive}"))
             .at(hidden.origin),
     )
+}
+
+pub fn response_header_added<'a>(
+    _: &Context<'_, 'a>,
+    proxied: &Proxied<'a>,
+) -> Option<Problem<'a>> {
+    let (name, origin) = proxied.added?;
+    Some(Problem::new(format!("adds {} to the answer of a handshake", Quoted(name))).at(origin))
 }
 
 pub fn intercept_errors<'a>(

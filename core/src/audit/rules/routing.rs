@@ -1,6 +1,6 @@
 //! Whether requests come to the marked location, and stay in it.
 
-use crate::audit::model::{Content, Fallback, Location, LocationKind, Proxied, Rewrite};
+use crate::audit::model::{Content, Fallback, Location, LocationKind, Marked, Proxied, Rewrite};
 use crate::audit::problem::Problem;
 use crate::audit::recipe::{forwards_upgrade, has_recipe};
 use crate::config::plain_regex;
@@ -24,6 +24,13 @@ pub fn no_proxy<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
                 .any(|name| outline.target(name).is_some_and(|target| outline.carries(target))));
     if goes_elsewhere || outline.carries(context.index) {
         return None;
+    }
+    if location.marked != Marked::Here {
+        // By an include it may have headers that are not meant for it.
+        return location.bare.then(|| {
+            Problem::new("sets Upgrade for a backend and has no proxy_pass, nor has anything in it")
+                .fix("add a proxy_pass to the location: it does not inherit one")
+        });
     }
     if let Some(answer) = location.answer {
         let what = format!(
@@ -216,6 +223,22 @@ mod tests {
         assert!(names(&[Location { answer: handled, ..on("/") }]).is_empty());
         let fallback = Some(Fallback { name: b"@app", place: None });
         assert!(names(&[Location { fallback, ..marked(files("/")) }]).is_empty());
+    }
+
+    #[test]
+    fn recipes_without_a_proxy_pass() {
+        let headers = Location { marked: Marked::Nowhere, sets_upgrade: true, ..location("/io") };
+        let bare = Location { content: Content::Files, bare: true, ..headers };
+        assert_eq!(
+            lines(bare),
+            ["websocket_guard: location \"/io\" sets Upgrade for a backend and has no proxy_pass, nor \
+              has anything in it; add a proxy_pass to the location: it does not inherit one \
+              [no-proxy] in nginx.conf:10"]
+        );
+        // Near: it answers in another way, or what is nested in it proxies.
+        assert!(names(&[Location { bare: false, ..bare }]).is_empty());
+        assert!(names(&[Location { sets_upgrade: false, ..bare }]).is_empty());
+        assert!(!names(&[bare, nested(by_hand("/io/a"), 0)]).contains(&"no-proxy"));
     }
 
     #[test]

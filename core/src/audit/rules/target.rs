@@ -25,6 +25,36 @@ pub fn uri_rewrite<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Opti
     )
 }
 
+pub fn variable_uri<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+    const WITH_QUERY: [&str; 4] = ["request_uri", "is_args", "args", "query_string"];
+    const WITHOUT: [&str; 2] = ["uri", "document_uri"];
+
+    let target = &proxied.target;
+    if proxied.module != ProxyModule::Proxy || !target.variable {
+        return None;
+    }
+    let text = target.text?;
+    let names = || variables_in(text);
+    let has_uri =
+        target.uri.is_some_and(|uri| !uri.is_empty()) || names().any(|it| WITHOUT.contains(&it));
+    // An argument that is named is passed on by hand.
+    if !has_uri || names().any(|it| WITH_QUERY.contains(&it) || it.starts_with("arg_")) {
+        return None;
+    }
+    let what = format!("sends the URI of proxy_pass \"{}\" without the query", Quoted(text));
+    Some(Problem::new(what).at(SetAt::Here(target.place)))
+}
+
+/// The names of the variables in a text.
+fn variables_in(text: &[u8]) -> impl Iterator<Item = &str> {
+    text.split(|byte| *byte == b'$').skip(1).map(|rest| {
+        let rest = rest.strip_prefix(b"{").unwrap_or(rest);
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let end = rest.iter().position(|byte| !is_name(byte)).unwrap_or(rest.len());
+        std::str::from_utf8(rest.get(..end).unwrap_or_default()).unwrap_or_default()
+    })
+}
+
 pub fn resolver_missing<'a>(
     context: &Context<'_, 'a>,
     proxied: &Proxied<'a>,
@@ -93,7 +123,10 @@ pub fn tls_sni_missing<'a>(
     }
     let name = match context.upstream(proxied) {
         // It is the servers of the block that are connected to, so their names count.
-        Some(Upstream { block: true, named_server, .. }) => (*named_server)?,
+        Some(Upstream { block: true, named_server: Some(server), .. }) => server,
+        // Its name is what the certificate is checked for; one with a dot is meant as a domain.
+        Some(Upstream { block: true, name, .. }) if name.contains(&b'.') => name,
+        Some(Upstream { block: true, .. }) => return None,
         Some(upstream) => upstream.name,
         None => variable_host(&proxied.target)?,
     };

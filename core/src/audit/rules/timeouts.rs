@@ -85,7 +85,8 @@ mod tests {
         let more = edit(by_hand("/b"), |p| p.read_timeout = above(30_000, 3));
         let lines = lines_in(&site(&[server(&[inherited, more, inherited])]));
         assert_eq!(lines.len(), 1);
-        assert!(lines[0].starts_with("websocket_guard: location \"/a\" (and 2 others) cuts a"));
+        assert!(lines[0]
+            .starts_with("websocket_guard: location \"/a\" (and in 2 other locations) cuts a"));
 
         // Near.
         assert!(names(&[edit(by_hand("/"), |p| p.read_timeout = here(61_000, 3))]).is_empty());

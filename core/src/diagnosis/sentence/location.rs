@@ -3,8 +3,9 @@
 use std::fmt::{self, Formatter};
 
 use crate::diagnosis::facts::{Alteration, Facts, Gate, Handler, Limit, OtherServer};
-use crate::diagnosis::obstacle::{obstacle, Obstacle};
+use crate::diagnosis::obstacle::{obstacle, obstacles, Obstacle};
 use crate::diagnosis::redirect::{self, Redirect};
+use crate::findings::RunFinding;
 use crate::text::escape::Escaped;
 
 use super::parts::{By, To, Where};
@@ -144,30 +145,67 @@ pub fn subrequest_upgrade(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 }
 
 pub fn upgrade_not_forwarded(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    let place = Where(facts.location);
-    match obstacle(facts) {
-        Some(Obstacle::Handler(handler)) => {
-            write!(f, "{place} uses {}_pass, which cannot carry a WebSocket", handler.name())
+    write!(f, "{} ", Where(facts.location))?;
+    list(f, obstacles(facts), |f, obstacle| match obstacle {
+        Obstacle::Handler(handler) => {
+            write!(f, "uses {}_pass, which cannot carry a WebSocket", handler.name())
         }
-        Some(Obstacle::OtherUpgrade(value)) => {
-            write!(f, "{place} sends Upgrade \"{}\" in place of \"websocket\"", Escaped(value))
+        Obstacle::NoUpgrade => f.write_str("passes the request on without its Upgrade header"),
+        Obstacle::OtherUpgrade(value) => {
+            write!(f, "sends Upgrade \"{}\" in place of \"websocket\"", Escaped(value))
         }
-        Some(Obstacle::NoConnection) => {
-            write!(f, "{place} passes the request on without its Connection header")
+        Obstacle::NoConnection => {
+            f.write_str("passes the request on without its Connection header")
         }
-        Some(Obstacle::OtherConnection(value)) => {
-            write!(f, "{place} sends Connection \"{}\" in place of \"upgrade\"", Escaped(value))
+        Obstacle::OtherConnection(value) => {
+            write!(f, "sends Connection \"{}\" in place of \"upgrade\"", Escaped(value))
         }
-        Some(Obstacle::HttpVersion(version)) => {
-            write!(f, "{place} speaks {version} to the backend, which cannot upgrade")
+        Obstacle::HttpVersion(version) => {
+            write!(f, "speaks {version} to the backend, which cannot upgrade")
         }
-        Some(Obstacle::NoUpgrade) | None => {
-            write!(f, "{place} passes the request on without its Upgrade header")
-        }
+    })
+}
+
+/// What to do about all that keeps the upgrade from the backend.
+pub fn fix_of_obstacles(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    if let Some(Obstacle::Handler(_)) = obstacle(facts) {
+        return f.write_str("use proxy_pass, uwsgi_pass or scgi_pass there");
     }
+    let mut own = obstacles(facts).filter_map(|obstacle| obstacle.own_directive(facts)).peekable();
+    if !facts.mode.is_guarded() {
+        f.write_str(RunFinding::UpgradeNotForwarded.entry().fix)?;
+        if own.peek().is_none() {
+            return Ok(());
+        }
+        f.write_str(" and ")?;
+    }
+    f.write_str("remove its own ")?;
+    list(f, own, |f, directive| write!(f, "\"{directive}\""))
+}
+
+/// Writes one, two or three things: "a", "a and b", "a, b and c".
+fn list<T>(
+    f: &mut Formatter,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut Formatter, T) -> fmt::Result,
+) -> fmt::Result {
+    let mut items = items.peekable();
+    let mut first = true;
+    while let Some(item) = items.next() {
+        if !first {
+            f.write_str(if items.peek().is_some() { ", " } else { " and " })?;
+        }
+        first = false;
+        write(f, item)?;
+    }
+    Ok(())
 }
 
 pub fn handshake_altered(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    if let Some(Alteration::Doubled(header)) = facts.upstream.unwrap_or_default().altered {
+        let (place, header) = (Where(facts.location), Escaped(header));
+        return write!(f, "{place} sends {header} twice, by two lines of \"proxy_set_header\"");
+    }
     write!(f, "{} changes the handshake by \"", Where(facts.location))?;
     let directives = facts.handler.name();
     match facts.upstream.unwrap_or_default().altered {
@@ -175,7 +213,9 @@ pub fn handshake_altered(f: &mut Formatter, facts: &Facts) -> fmt::Result {
             write!(f, "{directives}_set_header {} ''", Escaped(header))
         }
         Some(Alteration::Method(method)) => write!(f, "{directives}_method {}", Escaped(method)),
-        Some(Alteration::HeadersOff) | None => write!(f, "{directives}_pass_request_headers off"),
+        Some(Alteration::HeadersOff | Alteration::Doubled(_)) | None => {
+            write!(f, "{directives}_pass_request_headers off")
+        }
     }?;
     f.write_str("\"")
 }
