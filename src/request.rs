@@ -1,6 +1,7 @@
 //! What is known of one request.
 
 pub mod attempt;
+pub mod connect;
 pub mod exchange;
 pub mod judge;
 pub mod keepalive;

@@ -10,7 +10,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Audit;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi cache map /)->plan(38);
+my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi cache map /)->plan(47);
 
 # ---- cache-on ------------------------------------------------------------------------------------
 
@@ -194,6 +194,51 @@ server {
     location /ws { websocket_guard on; HOST proxy_cache off; PASS }
     location /page { PASS }
 }
+CONF
+);
+
+# ---- buffering-needed ----------------------------------------------------------------------------
+
+audits($t, 'buffering-needed',
+    '[warn] websocket_guard: location "/ws" has proxy_store without effect, because "websocket_guard on" switches buffering '
+        . 'off; use "websocket_guard auto;" there, which leaves plain requests as they are',
+    ['a store' => <<'CONF'],
+location /ws { websocket_guard on;
+    proxy_store on; #= buffering-needed
+    PASS
+}
+CONF
+    ['a rate, inherited from an included file by a nested location' => <<'CONF',
+include rate.conf;
+location /app/ {
+    PASS
+    location ~ ^/app/ws { websocket_guard on; PASS }
+}
+CONF
+        files => { 'rate.conf' => "\nproxy_limit_rate 100k; #= buffering-needed\n" },
+        line => '[warn] websocket_guard: location "^/app/ws" has proxy_limit_rate without effect, because "websocket_guard on" '
+            . 'switches buffering off; use "websocket_guard auto;" there, which leaves plain requests as they are'],
+    ['both, of uwsgi' => <<'CONF',
+location /ws { websocket_guard on;
+    uwsgi_store %%TESTDIR%%/store$uri; #= buffering-needed
+    uwsgi_limit_rate 1m;
+    uwsgi_pass 127.0.0.1:8081;
+}
+CONF
+        line => '[warn] websocket_guard: location "/ws" has uwsgi_store and uwsgi_limit_rate without effect, because '
+            . '"websocket_guard on" switches buffering off; use "websocket_guard auto;" there, which leaves plain requests as '
+            . 'they are'],
+    ['auto' => <<'CONF'],
+location /ws { websocket_guard auto; websocket_guard_forwarded host; proxy_store on; proxy_limit_rate 1m; PASS }
+CONF
+    ['buffering is wanted' => <<'CONF'],
+location /ws { websocket_guard on; proxy_buffering on; proxy_store on; proxy_limit_rate 1m; PASS }
+CONF
+    ['neither is on there' => <<'CONF'],
+proxy_store on;
+proxy_limit_rate 1m;
+location /ws { websocket_guard on; proxy_store off; proxy_limit_rate 0; PASS }
+location /page { PASS }
 CONF
 );
 

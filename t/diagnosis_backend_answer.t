@@ -113,27 +113,31 @@ my $address = '127.0.0.1:' . port(8081);
 
 my $origin = 'which looks like another site; add "websocket_guard_forwarded on;" or "proxy_set_header Host $http_host;", '
     . 'or allow the origin in the backend [backend-origin]';
+my $other = 'which looks like another site; allow that origin in the backend: it is not the host that the client asked for [backend-origin]';
+my $said = ' and said "status"';
+my $list = q{allow that origin in the application's own list of origins if it has one, else see the backend's log, and that }
+    . 'cookies or tokens reach it [backend-auth]';
 my $auth = q{see the backend's log, and that cookies or tokens reach it [backend-auth]};
-my $redirect = ', and WebSocket clients do not follow redirects; use the final URL in the client; if only http becomes https, '
-    . 'send X-Forwarded-Proto ("websocket_guard_forwarded on;") [backend-redirect]';
+my $redirect = ', and WebSocket clients do not follow redirects; use the final URL in the client, or sign in first if that is '
+    . 'a sign-in [backend-redirect]';
 my $path = 'correct the path in the client, or the URI in proxy_pass [backend-not-found]';
-my $refused = q{to a correct handshake; see the backend's log; with several servers check session affinity, else the }
-    . 'list of trusted proxies [backend-bad-handshake]';
+my $refused = qq{to a correct handshake that offers no subprotocol$said; } . q{see the backend's log; with several servers check session affinity, else the }
+    . 'list of trusted proxies, and whether the backend wants a subprotocol [backend-bad-handshake]';
 my $none = 'it has no WebSocket there; correct the path in the client, or enable WebSocket in the backend [backend-not-websocket]';
 my $error = q{see the backend's log [backend-error]};
 
 my $app = 'http://app.example';
 my @cases = (
-    ['/status?403', $app, 403, qq{$proxied answered 403: it was sent Host "$address" with Origin "$app", $origin}],
-    ['/status?400', $app, 400, qq{$proxied answered 400: it was sent Host "$address" with Origin "$app", $origin}],
-    ['/upstream/status?403', $app, 403, qq{$proxied answered 403: it was sent Host "pool" with Origin "$app", $origin}],
-    ['/variable/status?403', $app, 403, qq{$proxied answered 403: it was sent Host "$address" with Origin "$app", $origin}],
+    ['/status?403', "$app:81", 403, qq{$proxied answered 403: it was sent Host "$address" with Origin "$app:81", $origin}],
+    ['/status?400', "$app:81", 400, qq{$proxied answered 400: it was sent Host "$address" with Origin "$app:81", $origin}],
+    ['/upstream/status?403', "$app:81", 403, qq{$proxied answered 403: it was sent Host "pool" with Origin "$app:81", $origin}],
+    ['/variable/status?403', "$app:81", 403, qq{$proxied answered 403: it was sent Host "$address" with Origin "$app:81", $origin}],
     ['/host/status?403', 'http://other.example', 403,
-        qq{$proxied answered 403: it was sent Host "app.example:81" with Origin "http://other.example", $origin}],
-    ['/host/status?403', $app, 403, qq{$proxied answered 403: it was sent Host "app.example:81" with Origin "$app", $origin}],
-    ['/host/status?403', "$app:81", 403, "$proxied refused access with 403; $auth"],
-    ['/status?403', undef, 403, "$proxied refused access with 403; $auth"],
-    ['/status?401', $app, 401, "$proxied refused access with 401; $auth"],
+        qq{$proxied answered 403: it was sent Host "app.example:81" with Origin "http://other.example", $other}],
+    ['/host/status?403', $app, 403, qq{$proxied answered 403: it was sent Host "app.example:81" with Origin "$app", $other}],
+    ['/host/status?403', "$app:81", 403, qq{$proxied refused access with 403$said; it was sent Origin "$app:81", of the same site as Host; $list}],
+    ['/status?403', undef, 403, "$proxied refused access with 403$said; $auth"],
+    ['/status?401', undef, 401, "$proxied refused access with 401$said; $auth"],
 
     ['/redirect?https://app.example/ws', undef, 302, qq{$proxied answered 302 to "https://app.example/ws"$redirect}],
     ['/login', undef, 302, qq{$proxied answered 302 to "/login?next=%2Fws"$redirect}],
@@ -155,7 +159,7 @@ my @cases = (
     ['/status?500', $app, 500, "$proxied answered 500; $error"],
     ['/upstream/status?503', undef, 503, "$proxied answered 503; $error"],
 
-    ['/uwsgi/status?403', $app, 403, "$uwsgi refused access with 403; $auth"],
+    ['/uwsgi/status?403', $app, 403, "$uwsgi refused access with 403$said; $auth"],
     ['/uwsgi/status?404', undef, 404, qq{$uwsgi answered 404, the client asked for "/uwsgi/status?404"; $path}],
     ['/uwsgi/size?10', undef, 200, qq{$uwsgi answered 200 to "/uwsgi/size?10", $none}],
 );
@@ -167,8 +171,7 @@ for my $port (8080, 8083, 8084) {
         my ($path, $origin, $status, $reason) = @$case;
         if ($server eq 'hand-made') {
             # What only works in a guarded location is not advised.
-            $reason =~ s/"websocket_guard_forwarded on;" or //;
-            $reason =~ s/"websocket_guard_forwarded on;"/"proxy_set_header X-Forwarded-Proto \$scheme;"/;
+            $reason =~ s/add "websocket_guard_forwarded on;" or (.*;")/set $1 where Upgrade is set/;
         }
         is(outcome($t, path => $path, port => $port, origin => $origin, authority => 'app.example:81'),
             "$status, [error] upgrade failed: $reason", join ' ', "$server, $path", $origin // ());

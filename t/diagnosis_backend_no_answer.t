@@ -119,7 +119,7 @@ $t->run();
 my %backend = map { $_ => 'backend 127.0.0.1:' . port($_) } 8081, 8082, 8087, 8088;
 
 my $timeout = 'see what the backend is doing, or raise that timeout [backend-timeout]';
-my $closed  = q{see the backend's log [backend-closed]};
+my $closed  = q{see the backend's log; if it expects TLS, use https:// in proxy_pass [backend-closed]};
 my $large   = 'raise that buffer size, or set fewer cookies in the backend [backend-header-too-big]';
 
 my @cases = (

@@ -161,7 +161,7 @@ my @cases = (
 
     # nginx takes the alert for an answer of HTTP/0.9.
     ['/tls-backend/alert', '0, [error] upgrade failed: backend 127.0.0.1:' . port(8081) . ' seems to expect TLS and '
-        . "was sent plain HTTP; $fix"],
+        . 'was sent plain HTTP; use https:// in proxy_pass [backend-tls]'],
 );
 
 for my $port (8080, 8083, 8084) {

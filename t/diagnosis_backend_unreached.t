@@ -161,6 +161,7 @@ $t->run();
 
 my $unreachable = '[error] upgrade failed: no connection to %s; start the backend, or correct the address in proxy_pass '
     . '[backend-unreachable]';
+my $refused = '(111: Connection refused)';
 my $no_live = '[error] upgrade failed: no server of upstream "%s" is free or alive; see why its servers failed, or '
     . 'raise max_conns [backend-no-live]';
 my $dns = q{[error] upgrade failed: the backend's name "%s" did not resolve; correct the name in proxy_pass, or the }
@@ -168,14 +169,14 @@ my $dns = q{[error] upgrade failed: the backend's name "%s" did not resolve; cor
 
 my ($first, $second) = map { 'backend 127.0.0.1:' . port($_) } 8089, 8088;
 my @cases = (
-    ['/',                   502, $unreachable, $first],
-    ['/socket',             502, $unreachable, 'backend unix:' . $t->testdir . '/nobody.sock'],
-    ['/upstream',           502, $unreachable, $first],
-    ['/variable',           502, $unreachable, $first],
-    ['/variable-upstream',  502, $unreachable, $first],
-    ['/uwsgi',              502, $unreachable, $first],
-    ['/scgi',               502, $unreachable, $first],
-    ['/both-dead',          502, $unreachable, $second],
+    ['/',                   502, $unreachable, "$first $refused"],
+    ['/socket',             502, $unreachable, 'backend unix:' . $t->testdir . '/nobody.sock (2: No such file or directory)'],
+    ['/upstream',           502, $unreachable, "$first $refused"],
+    ['/variable',           502, $unreachable, "$first $refused"],
+    ['/variable-upstream',  502, $unreachable, "$first $refused"],
+    ['/uwsgi',              502, $unreachable, "$first $refused"],
+    ['/scgi',               502, $unreachable, "$first $refused"],
+    ['/both-dead',          502, $unreachable, "$second $refused"],
     ['/invalid',            500, $unreachable, 'the backend'],
     ['/down',               502, $no_live, 'down'],
     ['/resolved/unknown.example', 502, $dns, 'unknown.example'],

@@ -124,14 +124,14 @@ is(outcome($t, path => '/ask/'), '500, [error] upgrade failed: "auth_request" ('
 is(outcome($t, path => '/static/none'), '404, [error] upgrade failed: ' . place_of($t, '/static/') . ' serves files and answered 404, no '
     . 'backend was asked; add a proxy_pass to the location, or correct the URL in the client [not-proxied]', 'to a page that is not there');
 my $dead = 'backend 127.0.0.1:' . port(8089);
-is(outcome($t, path => '/dead/'), "502, [error] upgrade failed: no connection to $dead; start the "
+is(outcome($t, path => '/dead/'), "502, [error] upgrade failed: no connection to $dead (111: Connection refused); start the "
     . 'backend, or correct the address in proxy_pass [backend-unreachable]', 'no backend, to a page of another one');
 
 # What the backend answered, and nginx hid.
 my $peer = 'backend 127.0.0.1:' . port(8081);
 my %expected = (
-    400 => [400, "answered 400 to a correct handshake; see the backend's log; with several servers check session affinity, else the list "
-        . 'of trusted proxies [backend-bad-handshake]'],
+    400 => [400, "answered 400 to a correct handshake that offers no subprotocol; see the backend's log; with several servers check "
+        . 'session affinity, else the list of trusted proxies, and whether the backend wants a subprotocol [backend-bad-handshake]'],
     401 => [302, "refused access with 401; see the backend's log, and that cookies or tokens reach it [backend-auth]"],
     403 => [403, "refused access with 403; see the backend's log, and that cookies or tokens reach it [backend-auth]"],
     503 => [503, "answered 503; see the backend's log [backend-error]"],

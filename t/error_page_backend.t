@@ -95,5 +95,5 @@ for my $page (qw/ plain none dead close /) {
     like(outcome($t, path => "/none/?page=$page"),
         qr/, \[error\] upgrade failed: no server of upstream "none" is free or alive; .*\[backend-no-live\]$/, "no server, page $page");
     like(outcome($t, path => "/dead/?page=$page"),
-        qr/, \[error\] upgrade failed: no connection to \Q$dead\E; .*\[backend-unreachable\]$/, "no backend, page $page");
+        qr/, \[error\] upgrade failed: no connection to \Q$dead\E \(111: [^)]*\); .*\[backend-unreachable\]$/, "no backend, page $page");
 }

@@ -126,19 +126,36 @@ my @cases = (
 for my $case (@cases) {
     my ($port, $host, $origin, $open, @headers) = @$case;
     is(outcome($t, port => $port, ssl => $port == 8443, authority => $host, origin => $origin, headers => \@headers),
-        $open ? '101' : denied($origin), "$port, Host $host, Origin $origin, @headers");
+        $open ? '101' : denied($origin, here($port, $host, @headers), fix($port, $host, $origin, @headers)), "$port, Host $host, Origin $origin, @headers");
 }
 
 is(outcome($t, family => 6, authority => '[::1]:8080', origin => 'http://[::1]:8080'), '101', 'over IPv6');
 is(outcome($t, path => '/or/', origin => $_), '101', "listed beside: $_") for 'http://localhost', 'https://app.example.com';
-is(outcome($t, path => '/or/', origin => 'https://localhost'), denied('https://localhost', 'same https://app.example.com'),
-    'neither of the two');
-is(outcome($t), denied(), 'no Origin');
+is(outcome($t, path => '/or/', origin => 'https://evil.example'), denied('https://evil.example', 'http://localhost',
+    'add it to websocket_guard_origin if the page is yours', 'same https://app.example.com'), 'neither of the two');
+is(outcome($t), denied(undef, 'http://localhost', 'add "none" to websocket_guard_origin if clients that are no browsers may '
+    . 'connect'), 'no Origin');
+
+# What the origin would have to be.
+sub here {
+    my ($port, $host, @headers) = @_;
+    my $trusted = $port == 8082 && "@headers" =~ /X-Forwarded-Proto: https/;
+    return ($port == 8443 || $trusted ? 'https' : 'http') . "://$host";
+}
+
+# Where only TLS is in the way, that may end in front of nginx.
+sub fix {
+    my ($port, $host, $origin, @headers) = @_;
+    return 'add it to websocket_guard_origin if the page is yours'
+        if here($port, $host, @headers) =~ /^https/ || $origin ne "https://$host";
+    return 'if TLS ends in front of this nginx, add that origin to websocket_guard_origin' if "@headers" !~ /Proto: https/;
+    return 'trust the X-Forwarded-Proto of the proxy in front with "set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;", '
+        . 'or add that origin to websocket_guard_origin';
+}
 
 sub denied {
-    my ($origin, $allowed) = @_;
+    my ($origin, $here, $fix, $allowed) = @_;
     my $what = defined $origin ? "origin \"$origin\"" : 'a request without Origin';
-    my $fix = defined $origin ? 'add it to websocket_guard_origin if the page is yours'
-        : 'add "none" to websocket_guard_origin if clients that are no browsers may connect';
-    return sprintf '403, [error] upgrade failed: %s is not allowed, allowed: "%s"; %s [origin-denied]', $what, $allowed // 'same', $fix;
+    return sprintf '403, [error] upgrade failed: %s is not allowed, allowed: "%s", which is "%s" here; %s [origin-denied]', $what,
+        $allowed // 'same', $here, $fix;
 }

@@ -85,7 +85,7 @@ is(outcome($t, path => '/off/'), '101', 'by hand: a tunnel');
 is(outcome($t, path => '/on/'), '101', 'on: a tunnel');
 is(outcome($t, path => '/switch/'), '101', 'a tunnel, and then a 101 that nobody gets');
 is(outcome($t, path => '/on/status?401'), "401, $auth", 'on: what the backend answered');
-is(outcome($t, path => '/dead/'), "502, [error] upgrade failed: no connection to $dead; start the backend, or correct the address in "
+is(outcome($t, path => '/dead/'), "502, [error] upgrade failed: no connection to $dead (111: Connection refused); start the backend, or correct the address in "
     . 'proxy_pass [backend-unreachable]', 'on: no backend');
 like(outcome($t, path => '/plain/status?400'), qr/^400, \[error\] upgrade failed: location "\/plain\/" .* without its Upgrade header; .*
     \[upgrade-not-forwarded\]$ | ^400, .* \Q[wrong-location]\E$/x, 'no recipe: its own location');

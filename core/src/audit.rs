@@ -481,6 +481,8 @@ mod tests {
                     read_timeout,
                     buffering,
                     cache,
+                    store: read_timeout.map(|it| it.origin),
+                    limit_rate: buffering.map(|it| it.origin),
                     method,
                     pass_request_headers,
                     hidden,

@@ -4,20 +4,26 @@
 //! [catalogue](crate::findings) explains them, and [`Diagnosis`] prints it with the values that
 //! matter. Nothing here allocates; the texts are written straight into the caller's buffer.
 
+mod connect;
 mod decision;
 mod facts;
 pub mod flood;
 mod obstacle;
+mod oddity;
+mod origin;
 mod redirect;
+mod scheme;
 mod sentence;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tunnel;
 
 use std::fmt;
 
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
 
+pub use connect::{Cause, Step, Unconnected};
 pub use facts::{
     Alteration, Asks, BackendFacts, Dropped, Early, EarlySigns, Facts, Failure, Gate, Handler,
     Limit, NamedPlace, OtherServer, OwnSettings, Preface, Reached, Sent, SwitchFault, Waiting,
@@ -56,7 +62,7 @@ enum Subject<'a> {
 
 impl<'a> Diagnosis<'a> {
     /// No line is longer, in bytes.
-    pub const LINE_MAX: usize = 1600;
+    pub const LINE_MAX: usize = 1700;
 
     /// The finding.
     pub fn finding(&self) -> Finding {

@@ -4,5 +4,6 @@ pub mod field;
 pub mod head;
 pub mod host;
 pub mod status;
+pub mod target;
 pub mod token;
 pub mod version;

@@ -21,6 +21,7 @@ use once_cell::unsync::OnceCell;
 use websocket_guard_core::diagnosis::{Failure, Waiting};
 
 use crate::nginx::{elements, speaks_tls, OneThread};
+use crate::request::connect;
 use crate::request::exchange::Exchange;
 use crate::request::view::Request;
 
@@ -143,6 +144,9 @@ unsafe extern "C" fn get_peer(peer: *mut ngx_peer_connection_t, data: *mut c_voi
         let rc = exchange.get_peer.get().map_or(Status::NGX_ERROR.into(), |get| get(peer, data));
         exchange.note_peer(&request, (*peer).name.as_ref());
         exchange.forget_failure();
+        if rc == Status::NGX_OK.into() {
+            connect::watch(exchange, (*peer).log);
+        }
         if rc == Status::NGX_BUSY.into() {
             exchange.note_failure(&request, Failure::NoLivePeer);
         }
@@ -160,7 +164,8 @@ unsafe extern "C" fn free_peer(
     // SAFETY: guaranteed by the caller.
     unsafe {
         let Some((request, exchange)) = find(peer) else { return };
-        if let Some(failure) = failure(exchange.upstream().as_ref(), (*peer).connection) {
+        connect::unwatch(exchange, (*peer).log);
+        if let Some(failure) = failure(exchange, (*peer).connection) {
             exchange.note_failure(&request, failure);
         }
         if let Some(free) = exchange.free_peer.get() {
@@ -191,10 +196,12 @@ unsafe fn find(peer: *mut ngx_peer_connection_t) -> Option<(Request, &'static Ex
 /// # Safety
 /// `connection` must be null or the upstream's live connection.
 unsafe fn failure(
-    upstream: &ngx_http_upstream_t,
+    exchange: &Exchange,
     connection: *const ngx_connection_t,
 ) -> Option<Failure<'static>> {
     const UNSET: ngx_msec_t = ngx_msec_t::MAX;
+    // SAFETY: the upstream lives in the request's pool.
+    let upstream = unsafe { exchange.upstream().as_ref() };
     // SAFETY: guaranteed by the caller; the state and the configuration belong to the upstream.
     unsafe {
         let (conf, state) = (upstream.conf.as_ref()?, upstream.state.as_ref()?);
@@ -203,7 +210,7 @@ unsafe fn failure(
             return None;
         }
         let Some(connection) = connection.as_ref() else {
-            return Some(Failure::NotConnected);
+            return Some(connect::failure(exchange, upstream, true));
         };
         if speaks_tls(connection) && !connected {
             // The connection counts as made once the handshake is done and the certificate verified.
@@ -221,7 +228,7 @@ unsafe fn failure(
             return Some(Failure::TimedOut(waiting, limit as u64));
         }
         if !connected {
-            return Some(Failure::NotConnected);
+            return Some(connect::failure(exchange, upstream, false));
         }
         let buffer = &upstream.buffer;
         if !buffer.start.is_null() && buffer.last == buffer.end {

@@ -12,10 +12,14 @@ use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::{is_polled, Mode, Place};
 
+use crate::configuration::conf::LocationConf;
+use crate::configuration::recipe::headers::sets_proto;
 use crate::nginx::bytes;
+use crate::nginx::elements;
 use crate::nginx::http_version;
 use crate::nginx::speaks_tls;
 use crate::request::attempt::{Attempt, Checked};
+use crate::request::connect;
 use crate::request::exchange::Exchange;
 use crate::request::judge;
 use crate::request::other_server::other_server;
@@ -102,6 +106,10 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         uri: bytes(r.unparsed_uri),
         host: bytes(request.host()),
         tls_in_front: tls_in_front(request),
+        scheme: request.scheme(),
+        address_header: ["X-Forwarded-For", "X-Real-IP"]
+            .into_iter()
+            .find(|name| request.values(name).next().is_some()),
         asks,
         upgrade,
         dropped,
@@ -350,16 +358,34 @@ fn describe_upstream(
         connection: as_sent(sent, "Connection"),
         altered: conf.and_then(|conf| alteration(request, conf, sent)),
         host: sent.and_then(|sent| sent.value("Host")),
+        origin: as_sent(sent, "Origin"),
+        subprotocols: as_sent(sent, "Sec-WebSocket-Protocol"),
+        tls: upstream.schema.as_bytes() == b"https://",
+        proto: as_sent(sent, "X-Forwarded-Proto"),
+        proto_by_guard: exchange
+            .and_then(|exchange| exchange.location)
+            .is_some_and(|location| says_proto(request, location.conf)),
         uri: sent.map(Head::uri).unwrap_or_default(),
         cached: is_cached(upstream),
         reached,
         status: state.map_or(0, |state| u16::try_from(state.status).unwrap_or(0)),
-        failure: exchange.and_then(|exchange| failure(upstream, exchange)),
+        failure: exchange.and_then(|exchange| failure(request, upstream, exchange)),
+        body: exchange.map(Exchange::body).unwrap_or_default(),
         redirect: redirect.map(|line| bytes(line.value)),
         accel_redirect: accel_redirect.map(|line| bytes(line.value)),
         switch_fault: exchange.and_then(Exchange::switch_fault),
     };
     (described, handler)
+}
+
+/// Whether the guard sets X-Forwarded-Proto in a location.
+fn says_proto(request: &Request, conf: &LocationConf) -> bool {
+    let proxy = request.main_conf().and_then(|main| main.proxies.first()?.as_ref());
+    let (Some(proxy), Some(loc_conf)) = (proxy, conf.recipe.loc_conf) else { return false };
+    let Some(list) = proxy.headers_source else { return false };
+    // SAFETY: the array has the module's configuration of the location, whose list does not change any more.
+    let headers = unsafe { elements(list.read(proxy.location_conf(loc_conf.as_ptr()))) };
+    sets_proto(headers)
 }
 
 fn reached(connect_time: ngx_msec_t, header_time: ngx_msec_t) -> Reached {
@@ -432,6 +458,7 @@ fn is_cached(_: &ngx_http_upstream_t) -> bool {
 }
 
 fn failure(
+    request: &Request,
     upstream: &'static ngx_http_upstream_t,
     exchange: &'static Exchange,
 ) -> Option<Failure<'static>> {
@@ -440,6 +467,6 @@ fn failure(
         .filter(|it| exchange.peer().is_empty() && it.sockaddr.is_null() && it.naddrs == 0);
     match unresolved {
         Some(resolved) => Some(Failure::NotResolved(bytes(resolved.host))),
-        None => exchange.failure(),
+        None => exchange.failure().map(|failure| connect::with_text(request, failure)),
     }
 }

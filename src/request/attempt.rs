@@ -155,6 +155,11 @@ impl Attempt {
         self.exchanges().find(|exchange| exchange.upstream() == upstream)
     }
 
+    /// The record of the upstream that is trying to reach a backend.
+    pub fn watched(&self) -> Option<&'static Exchange> {
+        self.exchanges().find(|exchange| exchange.log_handler.get().is_some())
+    }
+
     /// The last one first.
     fn exchanges(&self) -> impl Iterator<Item = &'static Exchange> {
         self.last.get().into_iter().flat_map(Exchange::backwards)

@@ -20,6 +20,8 @@
 //!   at them inside these two.
 //! - `u->peer.get`, `u->peer.free`: replaced by each balancer for each upstream. The module remembers them for
 //!   each upstream.
+//! - the error of a connection that cannot be made: the socket tells it once, and nginx only its log. The
+//!   module notes it when that line is written ([`connect`](super::connect)).
 //! - `u` itself, `u->state`, `u->resolved`, lines of `u->headers_in`: nobody before the request's pool goes; a
 //!   retry starts a new state and new lines. The module reads them at the end: then they are those of the last
 //!   try.
@@ -47,7 +49,8 @@ use core::ptr::NonNull;
 use core::slice;
 
 use ngx::ffi::{
-    ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_http_upstream_t, ngx_str_t, ngx_uint_t,
+    ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_http_upstream_t, ngx_log_handler_pt,
+    ngx_str_t, ngx_uint_t, NGX_HTTP_BAD_REQUEST,
 };
 use websocket_guard_core::diagnosis::{Failure, SwitchFault};
 use websocket_guard_core::http::head::Head;
@@ -60,6 +63,9 @@ const HTTP_09: ngx_uint_t = 9;
 
 /// The first byte of a TLS alert, and the first of its version (RFC 8446 section 5.1).
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
+
+/// So many bytes of a refusal's body are enough to see what it says.
+const BODY_MAX: usize = 512;
 
 /// What is remembered of one upstream of a request, for the requests that have an attempt.
 pub struct Exchange {
@@ -76,6 +82,8 @@ pub struct Exchange {
     peer: Cell<&'static [u8]>,
     /// Whether the header of its answer was sent on.
     answered: Cell<bool>,
+    /// The first bytes of the body of a refusal.
+    body: Cell<&'static [u8]>,
     /// Why the last try to reach the backend failed.
     failure: Cell<Option<&'static Failure<'static>>>,
     /// What is wrong with the backend's 101.
@@ -83,6 +91,9 @@ pub struct Exchange {
     /// nginx's own functions that were replaced to see why a try fails.
     pub get_peer: Cell<ngx_event_get_peer_pt>,
     pub free_peer: Cell<ngx_event_free_peer_pt>,
+    /// Likewise, to see the system's error of a connection that cannot be made; and that error.
+    pub log_handler: Cell<ngx_log_handler_pt>,
+    pub errno: Cell<i32>,
 }
 
 impl Exchange {
@@ -100,10 +111,13 @@ impl Exchange {
             head: Cell::new(None),
             peer: Cell::new(b""),
             answered: Cell::new(false),
+            body: Cell::new(b""),
             failure: Cell::new(None),
             switch_fault: Cell::new(None),
             get_peer: Cell::new(None),
             free_peer: Cell::new(None),
+            log_handler: Cell::new(None),
+            errno: Cell::new(0),
         }
     }
 
@@ -158,6 +172,7 @@ impl Exchange {
     /// Takes note that another try begins.
     pub fn forget_failure(&self) {
         self.failure.set(None);
+        self.errno.set(0);
     }
 
     pub fn failure(&self) -> Option<Failure<'static>> {
@@ -183,17 +198,33 @@ impl Exchange {
                 unsafe { self.note_head() };
             }
         }
+        if upstream.headers_in.status_n >= NGX_HTTP_BAD_REQUEST as ngx_uint_t {
+            // SAFETY: see above.
+            let body = beginning(unsafe { unread(upstream) }, upstream.headers_in.chunked() != 0);
+            let copy = if body.is_empty() { None } else { request.copy(body) };
+            self.body.set(copy.map(bytes).unwrap_or_default());
+        }
         // Without a status line nginx takes an answer for HTTP/0.9
         // (`ngx_http_proxy_process_status_line`).
         if request.raw().http_version == HTTP_09 {
             // SAFETY: see above.
-            let speaks_tls = unsafe { starts_as_tls(upstream) };
+            let answer = unsafe { unread(upstream) };
+            let speaks_tls = answer.iter().zip(TLS_ALERT).all(|(byte, first)| *byte == first);
             self.note_failure(
                 request,
-                if speaks_tls { Failure::SpeaksTls } else { Failure::NotHttp },
+                if speaks_tls && !answer.is_empty() {
+                    Failure::SpeaksTls
+                } else {
+                    Failure::NotHttp
+                },
             );
         }
         true
+    }
+
+    /// The first bytes of the body of a refusal, if they came with its header.
+    pub fn body(&self) -> &'static [u8] {
+        self.body.get()
     }
 
     /// Takes note of what is wrong with the backend's 101.
@@ -226,18 +257,24 @@ unsafe fn made_head(upstream: &ngx_http_upstream_t) -> Option<&'static [u8]> {
     }
 }
 
-/// Whether the backend's answer begins with a TLS alert.
+/// What was read of the backend's answer and not yet sent on.
 ///
 /// # Safety
-/// `upstream` must be sending its answer's header on.
-unsafe fn starts_as_tls(upstream: &ngx_http_upstream_t) -> bool {
+/// `upstream` must be sending its answer's header on, and the bytes must not be kept.
+unsafe fn unread(upstream: &ngx_http_upstream_t) -> &[u8] {
     let buffer = &upstream.buffer;
     // SAFETY: what lies between the two was read from the backend.
-    let answer = unsafe {
+    unsafe {
         match usize::try_from(buffer.last.offset_from(buffer.pos)) {
             Ok(length) if length > 0 => slice::from_raw_parts(buffer.pos, length),
-            _ => return false,
+            _ => &[],
         }
-    };
-    answer.iter().zip(TLS_ALERT).all(|(byte, expected)| *byte == expected)
+    }
+}
+
+/// The first bytes of a body, without the size in front of its first chunk.
+fn beginning(body: &[u8], chunked: bool) -> &[u8] {
+    let size = body.iter().position(|byte| *byte == b'\n').filter(|_| chunked);
+    let body = body.get(size.map_or(0, |end| end + 1)..).unwrap_or_default();
+    body.get(..BODY_MAX).unwrap_or(body)
 }

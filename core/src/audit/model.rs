@@ -316,6 +316,10 @@ pub struct Proxied<'a> {
     pub buffering: Option<Setting<'a, bool>>,
     /// `proxy_cache`, if it is on (`uc->cache` is 1).
     pub cache: Option<Cache<'a>>,
+    /// Where `proxy_store` stands, if it is on (`uc->store`).
+    pub store: Option<SetAt<'a>>,
+    /// Where `proxy_limit_rate` stands, if it sets a limit.
+    pub limit_rate: Option<SetAt<'a>>,
     /// `proxy_method`, if it is a constant.
     pub method: Option<Setting<'a, &'a [u8]>>,
     /// `proxy_pass_request_headers` (`uc->pass_request_headers`).

@@ -1,6 +1,7 @@
 //! The table of rules.
 
 mod balancing;
+mod buffering;
 mod cache;
 mod capacity;
 mod headers;
@@ -46,6 +47,7 @@ const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::InterceptErrors, Rule::Proxied(response::intercept_errors)),
     (LoadFinding::CacheOn, Rule::Proxied(cache::cache_on)),
     (LoadFinding::CacheDisabled, Rule::Proxied(cache::cache_disabled)),
+    (LoadFinding::BufferingNeeded, Rule::Proxied(buffering::buffering_needed)),
     (LoadFinding::ShortReadTimeout, Rule::Proxied(timeouts::short_read_timeout)),
     (LoadFinding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
     (LoadFinding::UriRewrite, Rule::Proxied(target::uri_rewrite)),

@@ -5,17 +5,19 @@
 //! wrong is the cause.
 
 use crate::findings::RunFinding;
-use crate::handshake::origin::{is_same, Own};
 use crate::handshake::switch::Fault;
 use crate::handshake::Violation;
 use crate::http::status::is_redirect;
 use crate::http::version::HttpVersion;
 use crate::words::Mode;
 
+use super::connect::{Cause, Unconnected};
 use super::facts::{
     Alteration, Asks, BackendFacts, Early, Facts, Failure, Gate, Limit, Reached, SwitchFault,
 };
 use super::obstacle::obstacle;
+use super::origin;
+use super::tls::says_tls_is_wanted;
 
 /// The finding about a request, if there is anything to say about it.
 ///
@@ -227,7 +229,11 @@ fn reached(facts: &Facts) -> Option<RunFinding> {
     Some(match failure {
         Failure::NoLivePeer => RunFinding::BackendNoLive,
         Failure::NotResolved(_) => RunFinding::BackendDns,
-        Failure::NotConnected => RunFinding::BackendUnreachable,
+        Failure::NotConnected(Unconnected { cause, .. }) => match cause {
+            Cause::Forbidden | Cause::LocalForbidden => RunFinding::BackendForbidden,
+            cause if cause.is_exhaustion() => RunFinding::ConnectionsExhausted,
+            _ => RunFinding::BackendUnreachable,
+        },
         Failure::TimedOut(..) => RunFinding::BackendTimeout,
         Failure::TlsHandshake { .. } | Failure::SpeaksTls => RunFinding::BackendTls,
         Failure::Closed | Failure::Reset => RunFinding::BackendClosed,
@@ -255,7 +261,8 @@ fn answered(facts: &Facts) -> Option<RunFinding> {
     Some(match upstream.status {
         // There is nothing wrong with it, but it was not what the client got.
         101 => RunFinding::SwitchReplaced,
-        400 | 403 if facts.origin_looks_foreign() => RunFinding::BackendOrigin,
+        _ if facts.backend_wants_tls() => RunFinding::BackendTls,
+        _ if origin::may_be_refused(facts) => RunFinding::BackendOrigin,
         401 | 403 => RunFinding::BackendAuth,
         status if is_redirect(status) => RunFinding::BackendRedirect,
         404 => RunFinding::BackendNotFound,
@@ -297,6 +304,11 @@ impl<'a> Facts<'a> {
         self.upstream?.switch_fault
     }
 
+    /// Whether it was sent plain HTTP and says that it wants TLS.
+    fn backend_wants_tls(&self) -> bool {
+        self.upstream.is_some_and(|u| u.status == 400 && !u.tls && says_tls_is_wanted(u.body))
+    }
+
     /// Whether the client got a 101 that it can use, or one that it will close by itself.
     fn has_tunnel(&self) -> bool {
         self.status == 101
@@ -316,12 +328,5 @@ impl<'a> Facts<'a> {
         let path = self.uri.split(|byte| *byte == b'?').next();
         self.status == 301
             && self.location.is_some_and(|place| place.name.strip_suffix(b"/") == path)
-    }
-
-    fn origin_looks_foreign(&self) -> bool {
-        match (self.origin, self.upstream.and_then(|u| u.host)) {
-            (Some(origin), Some(host)) => !is_same(origin, &Own { scheme: None, host }),
-            _ => false,
-        }
     }
 }

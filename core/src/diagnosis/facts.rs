@@ -7,9 +7,12 @@ use crate::handshake::origin::Denied;
 use crate::handshake::switch::Fault;
 use crate::handshake::upgrade::Protocols;
 use crate::handshake::Violation;
+use crate::http::target::differs_beyond_prefix;
 use crate::http::version::HttpVersion;
 use crate::text::escape::Escaped;
 use crate::words::{Mode, Place};
+
+use super::connect::Unconnected;
 
 /// One main request, at the log phase, or when the gate or the header filter refuses it.
 ///
@@ -56,6 +59,10 @@ pub struct Facts<'a> {
     /// The request header, and its value, by which a proxy in front says that the client uses TLS, where nginx
     /// itself got the request without.
     pub tls_in_front: Option<(&'a [u8], &'a [u8])>,
+    /// The scheme that the client used, as far as nginx believes it: `Request::scheme`.
+    pub scheme: &'a [u8],
+    /// The header by which a proxy in front tells the client's address, if there is one.
+    pub address_header: Option<&'static str>,
     /// What the Upgrade lines ask for.
     pub asks: Asks,
     /// The first Upgrade line; empty without one.
@@ -113,6 +120,16 @@ pub struct BackendFacts<'a> {
     pub altered: Option<Alteration<'a>>,
     /// The Host that was sent.
     pub host: Option<&'a [u8]>,
+    /// The Origin that was sent.
+    pub origin: Sent<'a>,
+    /// The Sec-WebSocket-Protocol that was sent.
+    pub subprotocols: Sent<'a>,
+    /// Whether nginx speaks TLS to it.
+    pub tls: bool,
+    /// The X-Forwarded-Proto that was sent.
+    pub proto: Sent<'a>,
+    /// Whether that is the guard's.
+    pub proto_by_guard: bool,
     /// The URI that was sent (`u->uri`); empty if that is unknown, as for uwsgi and scgi.
     pub uri: &'a [u8],
     /// Whether `u->cache_status` is HIT, STALE, UPDATING or REVALIDATED.
@@ -123,6 +140,8 @@ pub struct BackendFacts<'a> {
     pub status: u16,
     /// Why there is no answer, as far as that is known.
     pub failure: Option<Failure<'a>>,
+    /// The first bytes of the body of a refusal; empty where they came later than the header.
+    pub body: &'a [u8],
     /// `u->headers_in.location`.
     pub redirect: Option<&'a [u8]>,
     /// `u->headers_in.x_accel_redirect`.
@@ -360,7 +379,7 @@ pub enum Failure<'a> {
     /// The name in proxy_pass did not resolve, or there is no resolver.
     NotResolved(&'a [u8]),
     /// The connection was refused or could not be made.
-    NotConnected,
+    NotConnected(Unconnected<'a>),
     /// 504, and the limit in milliseconds, 0 if unknown.
     TimedOut(Waiting, u64),
     /// The TLS handshake failed; the name that was sent as SNI.
@@ -418,6 +437,8 @@ impl Default for Facts<'_> {
             uri: b"",
             host: b"",
             tls_in_front: None,
+            scheme: b"http",
+            address_header: None,
             asks: Asks::Nothing,
             upgrade: b"",
             dropped: None,
@@ -449,11 +470,17 @@ impl Default for BackendFacts<'_> {
             connection: Sent::Unknown,
             altered: None,
             host: None,
+            origin: Sent::Unknown,
+            subprotocols: Sent::Unknown,
+            tls: false,
+            proto: Sent::Unknown,
+            proto_by_guard: false,
             uri: b"",
             cached: false,
             reached: Reached::Nothing,
             status: 0,
             failure: None,
+            body: b"",
             redirect: None,
             accel_redirect: None,
             switch_fault: None,
@@ -462,6 +489,13 @@ impl Default for BackendFacts<'_> {
 }
 
 impl Facts<'_> {
+    /// Whether the backend was asked for another URI than the client's, in more than the beginning of its path.
+    /// What uwsgi and scgi are asked for is not known.
+    pub(super) fn uri_changed(&self) -> bool {
+        let sent = self.upstream.unwrap_or_default().uri;
+        !sent.is_empty() && differs_beyond_prefix(self.uri, sent)
+    }
+
     /// Whether nginx found fault with the request before it looked for a location, maybe with half
     /// of the header unread: nothing can be told from what is missing there.
     pub(super) fn gave_up_reading(&self) -> bool {

@@ -35,14 +35,19 @@ pub(super) fn cause<'a>(facts: &Facts<'a>) -> Redirect<'a> {
 
 /// Whether it leads to the URL that the client asked for, but for the scheme and the port.
 fn is_same_with_https(facts: &Facts) -> bool {
-    let Some(target) = facts.redirect else { return false };
+    facts.redirect.is_some_and(|target| is_https_of(target, &[facts.host], &[facts.uri]))
+}
+
+/// Whether a redirect leads to one of these URIs of one of these hosts, with https.
+pub(super) fn is_https_of(target: &[u8], hosts: &[&[u8]], uris: &[&[u8]]) -> bool {
     let rest = [&b"https://"[..], b"wss://"].iter().find_map(|scheme| target.strip_prefix(*scheme));
     let Some(rest) = rest else { return false };
     let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     let (host, uri) = rest.split_at(slash);
-    !facts.host.is_empty()
-        && without_port(host).eq_ignore_ascii_case(without_port(facts.host))
-        && path(uri) == path(facts.uri)
+    let is_host = |own: &&&[u8]| {
+        !own.is_empty() && without_port(host).eq_ignore_ascii_case(without_port(own))
+    };
+    hosts.iter().find(is_host).is_some() && uris.iter().any(|own| path(uri) == path(own))
 }
 
 fn without_port(host: &[u8]) -> &[u8] {
@@ -65,13 +70,18 @@ pub fn tells_tls(name: &str, value: &[u8]) -> bool {
     match name {
         // The first is what the client used; proxies add theirs behind it.
         "X-Forwarded-Proto" | "X-Forwarded-Scheme" | "CloudFront-Forwarded-Proto" => {
-            let first = value.split(|byte| *byte == b',').next().unwrap_or_default();
-            matches!(first.trim_ascii(), b"https" | b"wss")
+            is_https(&value)
         }
         "X-Forwarded-Ssl" | "Front-End-Https" => value == b"on",
         "Forwarded" => value.windows(11).any(|part| part == b"proto=https"),
         _ => false,
     }
+}
+
+/// Whether the value of X-Forwarded-Proto says that the client used TLS.
+pub(super) fn is_https(proto: &[u8]) -> bool {
+    let first = proto.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    [&b"https"[..], b"wss"].iter().any(|scheme| first.eq_ignore_ascii_case(scheme))
 }
 
 /// The headers that [`tells_tls`] knows.

@@ -4,8 +4,12 @@
 
 mod backend;
 mod client;
+mod connect;
 mod location;
+mod oddity;
+mod origin;
 mod parts;
+mod scheme;
 mod switch;
 mod tunnel;
 
@@ -15,7 +19,9 @@ use crate::config::{Answer, Answering};
 use crate::findings::RunFinding;
 use crate::handshake::origin::Denied;
 
-use super::facts::{Alteration, Facts, Gate};
+use super::facts::{Alteration, Facts, Failure, Gate, Handler};
+use super::oddity::offers_no_subprotocol;
+use super::origin::own_list_may_refuse;
 use super::redirect::{self, Redirect};
 
 pub(super) use tunnel::tunnel_end;
@@ -28,6 +34,7 @@ pub(super) fn request(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> 
         f.write_str("upgrade failed: ")?;
     }
     cause(f, finding, facts)?;
+    oddity::clauses(f, finding, facts)?;
     f.write_str("; ")?;
     remedy(f, finding, facts)
 }
@@ -37,11 +44,17 @@ fn remedy(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result 
     let dropped = facts.dropped.filter(|_| facts.mode.is_guarded());
     match (finding, dropped) {
         (RunFinding::ProtocolDropped | RunFinding::Unsolicited101, Some(dropped)) => {
-            client::list_protocol(f, dropped)
+            return client::list_protocol(f, dropped);
         }
-        (RunFinding::UpgradeNotForwarded, _) => location::fix_of_obstacles(f, facts),
-        _ => f.write_str(fix(finding, facts)),
+        (RunFinding::OriginDenied, _) => {
+            if let Some(written) = scheme::fix_of_origin(f, facts) {
+                return written;
+            }
+        }
+        (RunFinding::UpgradeNotForwarded, _) => return location::fix_of_obstacles(f, facts),
+        _ => {}
     }
+    oddity::fix(f, finding, facts, fix(finding, facts))
 }
 
 fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
@@ -82,7 +95,9 @@ fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
         RunFinding::UpgradeNotForwarded => location::upgrade_not_forwarded(f, facts),
         RunFinding::HandshakeAltered => location::handshake_altered(f, facts),
 
-        RunFinding::BackendUnreachable => backend::unreachable(f, facts),
+        RunFinding::BackendUnreachable
+        | RunFinding::BackendForbidden
+        | RunFinding::ConnectionsExhausted => connect::cause(f, facts),
         RunFinding::BackendNoLive => backend::no_live(f, facts),
         RunFinding::BackendDns => backend::dns(f, facts),
         RunFinding::BackendTls => backend::tls(f, facts),
@@ -125,20 +140,34 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Repeated(_), .. }) => {
             "correct the client, or the proxy in front of this nginx"
         }
-        // websocket_guard_forwarded would do nothing in such a location.
-        (RunFinding::BackendOrigin, _) if !facts.mode.is_guarded() => {
-            "add \"proxy_set_header Host $http_host;\", or allow the origin in the backend"
+        (RunFinding::BackendOrigin, _) => return origin::fix(facts, usual),
+        (RunFinding::BackendAuth, _) if own_list_may_refuse(facts) => {
+            return "allow that origin in the application's own list of origins if it has one, else see \
+                    the backend's log, and that cookies or tokens reach it";
         }
-        (RunFinding::BackendRedirect, _) if !facts.mode.is_guarded() => {
-            "use the final URL in the client; if only http becomes https, send \
-                    X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")"
+        (RunFinding::BackendBadHandshake, _) if offers_no_subprotocol(facts) => {
+            return "see the backend's log; with several servers check session affinity, else the list of \
+                    trusted proxies, and whether the backend wants a subprotocol";
         }
+        (RunFinding::BackendTls, _) if is_plain(facts) => {
+            return "use https:// in proxy_pass";
+        }
+        (RunFinding::BackendClosed, _) if is_plain(facts) && facts.handler == Handler::Proxy => {
+            return "see the backend's log; if it expects TLS, use https:// in proxy_pass";
+        }
+        (RunFinding::BackendRedirect, _) => return scheme::fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::SwitchReplaced, _)
             if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
         {
             "have the backend leave that header out, or add \
                     \"proxy_ignore_headers X-Accel-Redirect;\" to the location"
         }
+        (
+            RunFinding::BackendUnreachable
+            | RunFinding::BackendForbidden
+            | RunFinding::ConnectionsExhausted,
+            _,
+        ) => return connect::fix(facts).unwrap_or(usual),
         (RunFinding::NotWebsocket, _) if client::passes_upgrade_on(facts) => {
             "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists"
         }
@@ -195,4 +224,11 @@ fn fix_of_answer(answer: Answer) -> &'static str {
              header of its own cannot"
         }
     }
+}
+
+/// Whether the backend was spoken to without TLS.
+fn is_plain(facts: &Facts) -> bool {
+    facts.upstream.is_some_and(|upstream| {
+        !upstream.tls && !matches!(upstream.failure, Some(Failure::TlsHandshake { .. }))
+    })
 }

@@ -18,7 +18,7 @@ use super::*;
 const ACCEPT: &[u8; 28] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Longer than what is printed of it.
-const ALLOWED: &str = "\
+const ALLOWED: &str = "same \
     https://a.example https://b.example https://c.example https://d.example https://e.example \
     https://f.example https://g.example https://h.example https://i.example https://j.example \
     https://k.example \u{e9}\n";
@@ -70,6 +70,14 @@ fn failed(status: u16, reached: Reached, failure: Option<Failure<'static>>) -> F
         u.reached = reached;
         u.failure = failure;
     })
+}
+
+fn not_connected(step: Step, number: i32, text: &'static [u8]) -> Option<Failure<'static>> {
+    Some(Failure::NotConnected(Unconnected { cause: Cause::infer(step, number), number, text }))
+}
+
+fn unconnected(step: Step, number: i32, text: &'static [u8]) -> Facts<'static> {
+    failed(502, Reached::Nothing, not_connected(step, number, text))
 }
 
 /// nginx answered by itself.
@@ -383,8 +391,38 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BackendUnreachable,
-            failed(502, Reached::Nothing, Some(Failure::NotConnected)),
-            vec![answered(502), failed(502, Reached::Connection, None)],
+            unconnected(Step::Connect, 111, b"Connection refused"),
+            vec![
+                answered(502),
+                failed(502, Reached::Connection, None),
+                unconnected(Step::Connect, 13, b"Permission denied"),
+                unconnected(Step::Connect, 99, b"Cannot assign requested address"),
+            ],
+        ),
+        (
+            RunFinding::BackendForbidden,
+            upstream(502, |u| {
+                u.peer = b"10.0.0.5:8080";
+                u.reached = Reached::Nothing;
+                u.failure = not_connected(Step::Connect, 13, b"Permission denied");
+            }),
+            vec![
+                unconnected(Step::Connect, 2, b"No such file or directory"),
+                unconnected(Step::Connect, 11, b"Resource temporarily unavailable"),
+                answered(403),
+            ],
+        ),
+        (
+            RunFinding::ConnectionsExhausted,
+            unconnected(Step::Before { bound: false, exhausted: Some(512) }, 0, b""),
+            vec![
+                unconnected(Step::Before { bound: false, exhausted: None }, 0, b""),
+                // It was asked.
+                unconnected(Step::Connect, 0, b""),
+                unconnected(Step::Connect, 101, b"Network is unreachable"),
+                unconnected(Step::Before { bound: true, exhausted: None }, 99, b"Cannot assign"),
+                failed(502, Reached::Nothing, Some(Failure::NoLivePeer)),
+            ],
         ),
         (
             RunFinding::BackendNoLive,
@@ -433,7 +471,7 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
                 Facts { origin: None, ..upstream(403, |u| u.host = Some(b"backend")) },
                 upstream(403, |u| u.host = Some(b"APP.example.com:443")),
                 upstream(403, |u| u.host = None),
-                upstream(404, |u| u.host = Some(b"backend")),
+                upstream(405, |u| u.host = Some(b"backend")),
             ],
         ),
         (
@@ -453,7 +491,10 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BackendBadHandshake,
-            answered(400),
+            Facts {
+                subprotocols: Some(b"chat"),
+                ..upstream(400, |u| u.body = b"Session ID unknown\n")
+            },
             vec![
                 upstream(400, |u| u.host = Some(b"backend")),
                 upstream(400, |u| u.upgrade = Sent::Nothing),
@@ -701,6 +742,288 @@ fn a_failure_without_details_is_told_from_the_status() {
 }
 
 #[test]
+fn what_an_error_of_the_system_means() {
+    let free = Step::Before { bound: false, exhausted: None };
+    let taken = Step::Before { bound: false, exhausted: Some(17) };
+    let bound = Step::Before { bound: true, exhausted: None };
+    let cases = [
+        (taken, 0, Cause::WorkerConnections(17)),
+        // Both are at their end; the first to fail is told.
+        (taken, libc::EMFILE, Cause::Descriptors),
+        (free, libc::EMFILE, Cause::Descriptors),
+        (bound, libc::EMFILE, Cause::Descriptors),
+        (free, libc::ENFILE, Cause::SystemDescriptors),
+        (free, libc::ENOBUFS, Cause::Memory),
+        (Step::Connect, libc::ENOMEM, Cause::Memory),
+        (Step::Connect, libc::EADDRNOTAVAIL, Cause::Ports),
+        // The same number for two things.
+        (bound, libc::EADDRNOTAVAIL, Cause::LocalAddress),
+        (bound, libc::EINVAL, Cause::LocalAddress),
+        (bound, libc::EADDRINUSE, Cause::Ports),
+        (bound, libc::EACCES, Cause::LocalForbidden),
+        (bound, libc::EPERM, Cause::LocalForbidden),
+        (Step::Connect, libc::EACCES, Cause::Forbidden),
+        (Step::Connect, libc::EPERM, Cause::Forbidden),
+        (free, libc::EACCES, Cause::Forbidden),
+        (Step::Connect, libc::EAGAIN, Cause::QueueFull),
+        (Step::Connect, libc::EHOSTUNREACH, Cause::NoRoute),
+        (Step::Connect, libc::ENETUNREACH, Cause::NoRoute),
+        (Step::Connect, libc::ECONNREFUSED, Cause::Absent),
+        (Step::Connect, libc::ENOENT, Cause::Absent),
+        (Step::Connect, 0, Cause::Absent),
+        (free, 0, Cause::Absent),
+    ];
+    for (step, number, cause) in cases {
+        assert_eq!(Cause::infer(step, number), cause, "{step:?} {number}");
+    }
+}
+
+#[test]
+fn who_cannot_connect_is_told_what_helps() {
+    let unix = |number| {
+        let mut facts = unconnected(Step::Connect, number, b"");
+        if let Some(upstream) = &mut facts.upstream {
+            upstream.peer = b"unix:/run/app.sock";
+        }
+        facts
+    };
+    let bound = Step::Before { bound: true, exhausted: None };
+    let cases = [
+        (unix(libc::EACCES), "write to that socket, and search the folders above it"),
+        (unconnected(Step::Connect, libc::EACCES, b""), "SELinux"),
+        (unix(libc::ENOENT), "start the backend"),
+        (unix(libc::EAGAIN), "listen backlog"),
+        (unconnected(Step::Connect, libc::ENETUNREACH, b""), "routes"),
+        (unconnected(Step::Connect, libc::EADDRNOTAVAIL, b""), "ip_local_port_range"),
+        (unconnected(bound, libc::EADDRNOTAVAIL, b""), "correct that directive"),
+        (unconnected(bound, libc::EPERM, b""), "capability"),
+        (unconnected(bound, libc::EMFILE, b""), "raise worker_rlimit_nofile"),
+        (unconnected(Step::Connect, libc::ENFILE, b""), "fs.file-max"),
+    ];
+    for (facts, remedy) in cases {
+        let line = line(&facts);
+        let fix = line.split_once("; ").map(|(_, fix)| fix).unwrap_or_default();
+        assert!(fix.contains(remedy), "{line}");
+        assert!(remedy == "start the backend" || !fix.contains("start the backend"), "{line}");
+    }
+}
+
+#[test]
+fn origins_that_the_backend_may_have_refused() {
+    let told = |status, host: &'static [u8], proto, asked: &'static [u8]| {
+        let facts = Facts {
+            host: asked,
+            mode: Mode::On,
+            ..upstream(status, |u| {
+                u.host = Some(host);
+                u.proto = proto;
+            })
+        };
+        (finding(&facts), line(&facts))
+    };
+    let (app, pool) = (&b"app.example.com"[..], &b"pool"[..]);
+    let https = Sent::Value(b"https");
+    let cases = [
+        // Another host, which the client's is not.
+        (
+            400,
+            pool,
+            https,
+            app,
+            Finding::BackendOrigin,
+            "proxy_set_header Host $http_host;",
+            "else",
+        ),
+        (401, pool, https, app, Finding::BackendOrigin, "else see that cookies or tokens", "path"),
+        (
+            403,
+            pool,
+            https,
+            app,
+            Finding::BackendOrigin,
+            "proxy_set_header Host $http_host;",
+            "else",
+        ),
+        (404, pool, https, app, Finding::BackendOrigin, "else correct the path", "cookies"),
+        // The client's is another one, too: to send it is no remedy.
+        (
+            403,
+            pool,
+            https,
+            b"api.example",
+            Finding::BackendOrigin,
+            "allow that origin",
+            "$http_host",
+        ),
+        (
+            403,
+            b"api.example",
+            https,
+            b"api.example",
+            Finding::BackendOrigin,
+            "allow that",
+            "$http_host",
+        ),
+        // The same host, and another scheme.
+        (
+            403,
+            app,
+            Sent::Nothing,
+            app,
+            Finding::BackendOrigin,
+            "X-Forwarded-Proto say https",
+            "Host $",
+        ),
+        (
+            403,
+            app,
+            Sent::Value(b"http"),
+            app,
+            Finding::BackendOrigin,
+            "with X-Forwarded-Proto",
+            "Host $",
+        ),
+        (
+            404,
+            app,
+            Sent::Nothing,
+            app,
+            Finding::BackendNotFound,
+            "X-Forwarded-Proto say https",
+            "Host $",
+        ),
+        (401, app, Sent::Nothing, app, Finding::BackendAuth, "cookies or tokens", "X-Forwarded"),
+        // The same site.
+        (403, app, https, app, Finding::BackendAuth, "the application's own list", "$http_host"),
+        (401, app, https, app, Finding::BackendAuth, "cookies or tokens", "own list"),
+        (404, app, https, app, Finding::BackendNotFound, "correct the path", "rigin"),
+        (400, app, https, app, Finding::BackendBadHandshake, "affinity", "rigin"),
+        (405, pool, https, app, Finding::BackendNotWebsocket, "enable WebSocket", "rigin"),
+    ];
+    for (status, host, proto, asked, expected, has, lacks) in cases {
+        let (finding, line) = told(status, host, proto, asked);
+        assert_eq!(finding, Some(expected), "{line}");
+        assert!(line.contains(has) && !line.contains(lacks), "{has} {lacks}: {line}");
+    }
+    // What nginx sends in place of the client's counts, and TLS to the backend speaks for itself.
+    let sent = |origin| upstream(403, |u| (u.origin, u.host) = (origin, Some(pool)));
+    assert_eq!(finding(&sent(Sent::Nothing)), Some(Finding::BackendAuth));
+    assert!(line(&sent(Sent::Value(b"http://a"))).contains("\"http://a\""));
+    assert_eq!(finding(&sent(Sent::Value(b"http://pool"))), Some(Finding::BackendAuth));
+    let tls = upstream(403, |u| (u.tls, u.proto) = (true, Sent::Nothing));
+    assert_eq!(finding(&tls), Some(Finding::BackendAuth));
+}
+
+#[test]
+fn plain_http_to_a_backend_that_wants_tls() {
+    const GO: &[u8] = b"Client sent an HTTP request to an HTTPS server.\n";
+    let told = |status, tls, body: &'static [u8]| {
+        let facts = upstream(status, |u| (u.tls, u.body) = (tls, body));
+        (finding(&facts), line(&facts))
+    };
+    let (tls, line_of_tls) = told(400, false, GO);
+    assert_eq!(tls, Some(Finding::BackendTls));
+    assert!(line_of_tls
+        .contains("said \"Client sent an HTTP request to an HTTPS server.\"; use https:// in"));
+    for (status, tls, body) in [(400, true, GO), (403, false, GO), (400, false, b"HTTPS required")]
+    {
+        let (finding, line) = told(status, tls, body);
+        assert_ne!(finding, Some(Finding::BackendTls), "{line}");
+        assert!(!line.contains("use https://"), "{line}");
+    }
+    let closed = |tls| {
+        let closed = Some(Failure::Closed);
+        line(&upstream(502, |u| (u.tls, u.reached, u.failure) = (tls, Reached::Connection, closed)))
+    };
+    assert!(closed(false).contains("if it expects TLS, use https://"));
+    assert!(!closed(true).contains("https://"));
+    // The other way round the remedy is another one.
+    let handshake = Failure::TlsHandshake { sni: None };
+    assert!(!line(&failed(502, Reached::Connection, Some(handshake))).contains("use https://"));
+}
+
+#[test]
+fn what_is_peculiar_about_a_handshake_that_was_refused() {
+    let told = |host, offered, body: &'static [u8], change: fn(&mut Facts)| {
+        let mut facts = Facts {
+            origin: None,
+            subprotocols: offered,
+            host: b"app.example.com",
+            ..upstream(400, |u| (u.host, u.body) = (Some(host), body))
+        };
+        change(&mut facts);
+        line(&facts)
+    };
+    let none = |_: &mut Facts| {};
+    let app = &b"app.example.com"[..];
+    let wanted = b"Missing or wrong subprotocol";
+    let cases = [
+        (told(app, None, b"", none), "offers no subprotocol; ", "\"_\""),
+        (told(app, None, wanted, none), "; have the client offer the subprotocol", "affinity"),
+        (told(app, Some(b"mqtt"), wanted, none), "affinity", "offer"),
+        (
+            told(b"chat_app", None, b"", none),
+            "set \"proxy_set_header Host $http_host;\"",
+            "affinity",
+        ),
+        (
+            told(b"chat_app", None, b"", |f| f.mode = Mode::On),
+            "websocket_guard_forwarded on",
+            "affinity",
+        ),
+        // It is the client's own.
+        (
+            told(b"chat_app", None, b"", |f| f.host = b"chat_app"),
+            "give the site a name",
+            "$http_host",
+        ),
+        // All at once.
+        (told(b"chat_app", None, wanted, |f| f.uri = b"/a?b"), "$uri", "affinity"),
+        (told(b"chat_app", None, wanted, |f| f.uri = b"/a?b"), "have the client offer", "affinity"),
+        (
+            told(b"chat_app", None, wanted, |f| f.origin = Some(b"http://a")),
+            "it was sent Host",
+            "affinity",
+        ),
+        // Not for the log.
+        (told(app, None, b"<html><body>no", none), "correct handshake", "html"),
+        (told(app, None, b"\x1f\x8b\x08", none), "correct handshake", "said"),
+    ];
+    for (line, has, lacks) in cases {
+        assert!(line.contains(has) && !line.contains(lacks), "{has} {lacks}: {line}");
+    }
+    let missing = upstream(404, |u| u.host = Some(b"chat_app"));
+    assert!(!line(&Facts { origin: None, ..missing }).contains("\"_\""));
+}
+
+#[test]
+fn a_uri_that_changed_is_told_whatever_the_status() {
+    let sent = |uri: &'static [u8], status| Facts {
+        uri: b"/c/my%20doc/ws?a=b",
+        ..upstream(status, |u| u.uri = uri)
+    };
+    let remedy = "pass the URI on as it came";
+    for status in [200, 302, 400, 401, 403, 404, 405, 426, 500] {
+        let told = line(&sent(b"/c/my doc/ws", status));
+        assert!(told.contains("\"/c/my%20doc/ws?a=b\""), "{told}");
+        assert!(told.contains("\"/c/my doc/ws\""), "{told}");
+        assert!(told.contains(remedy) && !told.contains("correct handshake"), "{told}");
+        for same in [&b"/c/my%20doc/ws?a=b"[..], b"/x/my%20doc/ws?a=b", b""] {
+            let line = line(&sent(same, status));
+            assert!(!line.contains(remedy), "{line}");
+        }
+    }
+    let closed = Facts { uri: b"/a?b", ..failed(502, Reached::Connection, Some(Failure::Closed)) };
+    assert!(line(&closed).contains(remedy));
+    assert!(!line(&Facts { uri: b"/chat", ..closed }).contains(remedy));
+    // What has nothing to do with it.
+    for failure in [Failure::HeaderTooBig, Failure::TimedOut(Waiting::Read, 1000)] {
+        let facts = Facts { uri: b"/a?b", ..failed(502, Reached::Connection, Some(failure)) };
+        assert!(!line(&facts).contains(remedy));
+    }
+}
+
+#[test]
 fn answers_of_the_backend() {
     let cases = [
         (200, Finding::BackendNotWebsocket),
@@ -800,10 +1123,32 @@ fn other_wordings() {
         Facts {
             mode: Mode::Auto,
             gate: Gate::OriginDenied { denied: Denied::Missing, allowed: "same" },
+            host: b"app.example.com",
             ..by_nginx(403)
         },
-        "a request without Origin is not allowed, allowed: \"same\"; add \"none\" to ",
+        "a request without Origin is not allowed, allowed: \"same\", which is \
+         \"http://app.example.com\" here; add \"none\" to ",
     );
+    // TLS ends in front, and nginx does not know.
+    let behind = |origin| Facts {
+        mode: Mode::On,
+        gate: Gate::OriginDenied { denied: Denied::NotListed(origin), allowed: "same null" },
+        host: b"app.example.com",
+        tls_in_front: Some((b"X-Forwarded-Proto", b"https")),
+        address_header: Some("X-Forwarded-For"),
+        ..by_nginx(403)
+    };
+    let own = behind(b"https://app.example.com");
+    check(
+        own,
+        "which is \"http://app.example.com\" here; trust the X-Forwarded-Proto of the proxy in front \
+         with \"set_real_ip_from 10.0.0.9; real_ip_header X-Forwarded-For;\", or add that origin to ",
+    );
+    check(Facts { address_header: None, ..own }, " here; if TLS ends in front of this nginx, add ");
+    check(Facts { tls_in_front: None, ..own }, " here; if TLS ends in front of this nginx, add ");
+    // Another origin, or a scheme that nginx knows.
+    check(behind(b"https://evil.example"), " here; add it to websocket_guard_origin if ");
+    check(Facts { scheme: b"https", ..behind(b"http://app.example.com") }, " here; add it to ");
     check(by_nginx(444), "closed the connection without an answer (444); ");
     check(
         Facts { location: None, ..by_nginx(404) },
@@ -840,12 +1185,9 @@ fn other_wordings() {
     // What does nothing in an unguarded location is not advised there.
     check(
         upstream(403, |u| u.host = Some(b"backend")),
-        "another site; add \"proxy_set_header Host $http_host;\", or allow the origin",
+        "another site; set \"proxy_set_header Host $http_host;\" where Upgrade is set, or allow the origin",
     );
-    check(
-        answered(302),
-        "send X-Forwarded-Proto (\"proxy_set_header X-Forwarded-Proto $scheme;\")",
-    );
+    check(answered(302), "; use the final URL in the client, or sign in first if that is a ");
     check(answered(404), "answered 404 to \"/chat\", the path that the client asked for; ");
     check(upstream(404, |u| u.uri = b""), "answered 404, the client asked for \"/chat\"; ");
     check(upstream(200, |u| u.uri = b""), "answered 200 to \"/chat\", it has no WebSocket there; ");
@@ -1181,10 +1523,17 @@ impl<'a> Any<'a> {
     fn upstream(&mut self) -> BackendFacts<'a> {
         let value = self.bytes();
         let limit = u64::from(self.number()) << (self.number() % 48);
+        let step = self.one_of(&[
+            Step::Connect,
+            Step::Before { bound: false, exhausted: Some(limit) },
+            Step::Before { bound: true, exhausted: None },
+        ]);
+        let number = i32::from(self.number() % 130);
+        let unconnected = Unconnected { cause: Cause::infer(step, number), number, text: value };
         let failures = [
             Failure::NoLivePeer,
             Failure::NotResolved(value),
-            Failure::NotConnected,
+            Failure::NotConnected(unconnected),
             Failure::TimedOut(Waiting::Connect, limit),
             Failure::TimedOut(Waiting::Send, limit),
             Failure::TimedOut(Waiting::Read, limit),
@@ -1224,6 +1573,12 @@ impl<'a> Any<'a> {
             connection: self.sent(),
             altered: self.flag().then(|| self.one_of(&alterations)),
             host: self.maybe(),
+            origin: self.sent(),
+            subprotocols: self.sent(),
+            tls: self.flag(),
+            body: self.bytes(),
+            proto: self.sent(),
+            proto_by_guard: self.flag(),
             uri: self.bytes(),
             cached: self.number() % 8 == 1,
             reached: self.one_of(&[Reached::Nothing, Reached::Connection, Reached::Header]),
@@ -1282,6 +1637,8 @@ impl<'a> Any<'a> {
             http_version: self.version(),
             method: self.bytes(),
             uri: self.bytes(),
+            scheme: self.bytes(),
+            address_header: self.one_of(&[None, Some("X-Forwarded-For")]),
             host: self.bytes(),
             tls_in_front: self.flag().then(|| (self.bytes(), self.bytes())),
             asks: self.one_of(&[

@@ -569,6 +569,26 @@ location / {
     proxy_pass http://backend;
 }";
 
+    BufferingNeeded "buffering-needed", Warn;
+    title: "websocket_guard on switches off what needs buffering",
+    cause: "\"on\" switches off buffering for all requests of the location; without it proxy_store stores nothing and proxy_limit_rate limits nothing",
+    fix: "use \"websocket_guard auto;\" there, which leaves plain requests as they are",
+    symptom: "no file is stored, or answers come faster than they should",
+    example: "\
+# before
+location / {
+    websocket_guard on;
+    proxy_limit_rate 100k;
+    proxy_pass http://backend;
+}
+
+# after
+location / {
+    websocket_guard auto;
+    proxy_limit_rate 100k;
+    proxy_pass http://backend;
+}";
+
     InterceptErrors "intercept-errors", Notice;
     title: "proxy_intercept_errors hides why the backend refused an upgrade",
     cause: "error_page replaces the backend's answer, and with it the status and the text that say what is wrong",
@@ -1057,10 +1077,24 @@ events {
 
     BackendUnreachable "backend-unreachable", CONFIGURED;
     title: "no connection to the backend",
-    cause: "the backend is not running, listens on another address or port, or a firewall is in between",
+    cause: "the backend is not running, listens on another address or port, does not take its connections from its queue, or a firewall is in between; the number and text are the system's",
     fix: "start the backend, or correct the address in proxy_pass",
     symptom: "wscat prints \"Unexpected server response: 502\"",
-    example: "websocket_guard: upgrade failed: no connection to backend 127.0.0.1:8080; start the backend, or correct the address in proxy_pass [backend-unreachable]";
+    example: "websocket_guard: upgrade failed: no connection to backend 127.0.0.1:8080 (111: Connection refused); start the backend, or correct the address in proxy_pass [backend-unreachable]";
+
+    BackendForbidden "backend-forbidden", CONFIGURED;
+    title: "nginx may not connect to the backend",
+    cause: "the backend may well be there, but the user that nginx's workers run as lacks the right: the mode of a Unix socket or of a folder above it, SELinux, a rule of the local firewall",
+    fix: "allow it where that is configured: SELinux (\"setsebool -P httpd_can_network_connect 1\") or the firewall of this host",
+    symptom: "wscat prints \"Unexpected server response: 502\", nginx logs \"(13: Permission denied)\"",
+    example: "websocket_guard: upgrade failed: nginx may not connect to backend 10.0.0.5:8080 (13: Permission denied); allow it where that is configured: SELinux (\"setsebool -P httpd_can_network_connect 1\") or the firewall of this host [backend-forbidden]";
+
+    ConnectionsExhausted "connections-exhausted", CONFIGURED;
+    title: "nginx has run out of connections",
+    cause: "a WebSocket takes two connections of nginx for as long as it lives, each with a file descriptor, and a local port of the host; one of them has run out before the backend was asked",
+    fix: "raise worker_connections, and worker_rlimit_nofile where that is lower",
+    symptom: "wscat prints \"Unexpected server response: 500\" (or 502) while other WebSockets go on; nginx logs \"worker_connections are not enough\" or \"Too many open files\"",
+    example: "websocket_guard: upgrade failed: nginx did not ask backend 127.0.0.1:8080: all 512 worker_connections of this worker are taken, and each WebSocket takes two; raise worker_connections, and worker_rlimit_nofile where that is lower [connections-exhausted]";
 
     BackendNoLive "backend-no-live", CONFIGURED;
     title: "the upstream has no server left",
@@ -1078,7 +1112,7 @@ events {
 
     BackendTls "backend-tls", CONFIGURED;
     title: "nginx and the backend do not agree on TLS",
-    cause: "the TLS handshake with the backend failed (certificate, SNI, version, or it speaks plain HTTP), or it answered plain HTTP with a TLS alert",
+    cause: "the TLS handshake with the backend failed (certificate, SNI, version, or it speaks plain HTTP), or it answered plain HTTP with a TLS alert, or with a 400 that says so",
     fix: "check http:// or https:// in proxy_pass, proxy_ssl_server_name and proxy_ssl_name",
     symptom: "wscat prints \"Unexpected server response: 502\" or 400, nginx logs \"SSL_do_handshake() failed\"",
     example: "websocket_guard: upgrade failed: the TLS handshake with backend 10.0.0.5:443 failed (SNI not sent); check http:// or https:// in proxy_pass, proxy_ssl_server_name and proxy_ssl_name [backend-tls]";
@@ -1095,7 +1129,7 @@ events {
     cause: "the backend crashed, refuses this client or protocol without an answer, or expects TLS",
     fix: "see the backend's log",
     symptom: "wscat prints \"Unexpected server response: 502\", nginx logs \"prematurely closed connection\" or \"Connection reset by peer\"",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 closed the connection before it answered; see the backend's log [backend-closed]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 closed the connection before it answered; see the backend's log; if it expects TLS, use https:// in proxy_pass [backend-closed]";
 
     BackendHeaderTooBig "backend-header-too-big", CONFIGURED;
     title: "the header of the backend's answer is too large",
@@ -1108,14 +1142,14 @@ events {
 
     BackendOrigin "backend-origin", CONFIGURED;
     title: "the backend's origin check failed",
-    cause: "the backend compares Origin with the Host that it got, and they differ, usually because nginx sent the upstream's name as Host",
+    cause: "the backend compares Origin with the Host and the scheme that it got, and they differ, usually because nginx sent the upstream's name as Host, or because X-Forwarded-Proto does not say https; such checks answer 400, 401, 403 or 404",
     fix: "add \"websocket_guard_forwarded on;\" or \"proxy_set_header Host $http_host;\", or allow the origin in the backend",
-    symptom: "browsers get 403 (or 400), while wscat, which sends no Origin, gets through",
+    symptom: "browsers get 403 (or 400, 401, 404), while wscat, which sends no Origin, gets through",
     example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 403: it was sent Host \"backend\" with Origin \"https://app.example.com\", which looks like another site; add \"websocket_guard_forwarded on;\" or \"proxy_set_header Host $http_host;\", or allow the origin in the backend [backend-origin]";
 
     BackendAuth "backend-auth", CONFIGURED;
     title: "the backend refused access",
-    cause: "the backend did not get, or did not accept, the credentials: a cookie of another domain or path, an expired token",
+    cause: "the backend did not get, or did not accept, the credentials: a cookie of another domain or path, an expired token; or its own list of origins lacks this one",
     fix: "see the backend's log, and that cookies or tokens reach it",
     symptom: "wscat prints \"Unexpected server response: 401\" or 403",
     example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 refused access with 401; see the backend's log, and that cookies or tokens reach it [backend-auth]";
@@ -1123,9 +1157,9 @@ events {
     BackendRedirect "backend-redirect", CONFIGURED;
     title: "the backend answered with a redirect",
     cause: "WebSocket clients do not follow redirects; often the backend does not know that the client came by TLS, or sends it to a sign-in page",
-    fix: "use the final URL in the client; if only http becomes https, send X-Forwarded-Proto (\"websocket_guard_forwarded on;\")",
+    fix: "use the final URL in the client, or sign in first if that is a sign-in",
     symptom: "wscat prints \"Unexpected server response: 301\" (or 302, 307, 308)",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 302 to \"/login\", and WebSocket clients do not follow redirects; use the final URL in the client; if only http becomes https, send X-Forwarded-Proto (\"websocket_guard_forwarded on;\") [backend-redirect]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 302 to \"/login\", and WebSocket clients do not follow redirects; use the final URL in the client, or sign in first if that is a sign-in [backend-redirect]";
 
     BackendNotFound "backend-not-found", CONFIGURED;
     title: "the backend does not know the path",
@@ -1136,10 +1170,10 @@ events {
 
     BackendBadHandshake "backend-bad-handshake", CONFIGURED;
     title: "the backend refused a correct handshake",
-    cause: "the backend does not like this request for a reason of its own: a session of another server, a proxy that it does not trust, a subprotocol or version that it wants",
+    cause: "the backend does not like this request for a reason of its own: a session of another server, a proxy that it does not trust, a subprotocol or version that it wants, a Host that is no name of a host; the line tells what is peculiar about what it was sent",
     fix: "see the backend's log; with several servers check session affinity, else the list of trusted proxies",
     symptom: "wscat prints \"Unexpected server response: 400\" or 426; socket.io: \"Session ID unknown\"",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 400 to a correct handshake; see the backend's log; with several servers check session affinity, else the list of trusted proxies [backend-bad-handshake]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 400 to a correct handshake and said \"Session ID unknown\"; see the backend's log; with several servers check session affinity, else the list of trusted proxies [backend-bad-handshake]";
 
     BackendNotWebsocket "backend-not-websocket", CONFIGURED;
     title: "the backend has no WebSocket at this path",

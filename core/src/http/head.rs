@@ -25,25 +25,31 @@ impl<'a> Head<'a> {
 
     /// The method.
     pub fn method(self) -> &'a [u8] {
-        self.word(0)
+        self.request_line.split(|&byte| byte == b' ').next().unwrap_or_default()
     }
 
-    /// The request target.
+    /// The request target, with what does not belong into one: a URI that was decoded may have blanks.
     pub fn uri(self) -> &'a [u8] {
-        self.word(1)
+        self.target_and_version().0
     }
 
     /// The version of HTTP. The preface of HTTP/2 looks like a request, too (RFC 9113 section 3.4).
     pub fn http_version(self) -> HttpVersion {
-        match self.word(2) {
+        match self.target_and_version().1 {
             b"HTTP/1.0" => HttpVersion::Http10,
             b"HTTP/2.0" => HttpVersion::Http2,
             _ => HttpVersion::Http11,
         }
     }
 
-    fn word(self, n: usize) -> &'a [u8] {
-        self.request_line.split(|&byte| byte == b' ').nth(n).unwrap_or_default()
+    fn target_and_version(self) -> (&'a [u8], &'a [u8]) {
+        let mut words = self.request_line.splitn(2, |&byte| byte == b' ');
+        let rest = words.nth(1).unwrap_or_default();
+        let mut words = rest.rsplitn(2, |&byte| byte == b' ');
+        match (words.next(), words.next()) {
+            (Some(version), Some(target)) if version.starts_with(b"HTTP/") => (target, version),
+            _ => (rest, b""),
+        }
     }
 
     /// The lines of the header.
@@ -148,6 +154,12 @@ mod tests {
         assert_eq!(head.uri(), b"/chat?a=b");
         assert_eq!(head.http_version(), HttpVersion::Http11);
         let version = |line: &[u8]| Head::new(line).http_version();
+        let uri = |line: &'static [u8]| Head::new(line).uri();
+        assert_eq!(uri(b"GET /my doc/ws HTTP/1.0\r\n\r\n"), b"/my doc/ws");
+        assert_eq!(version(b"GET /my doc/ws HTTP/1.0\r\n\r\n"), HttpVersion::Http10);
+        // A line end has got into it.
+        assert_eq!(uri(b"GET /my\nX: y HTTP/1.1\r\n\r\n"), b"/my");
+        assert_eq!(uri(b"GET \r\n\r\n"), b"");
         assert_eq!(version(b"GET / HTTP/1.0\r\n\r\n"), HttpVersion::Http10);
         assert_eq!(version(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), HttpVersion::Http2);
     }

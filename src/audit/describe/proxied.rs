@@ -103,6 +103,11 @@ impl<'a> Describer<'a> {
                 },
             }),
             cache: self.cache(module, location),
+            store: (upstream.store() == 1).then(|| origin(full_name!(module, "store"))),
+            limit_rate: node
+                .and_then(|node| node.inherited(full_name!(module, "limit_rate")))
+                .filter(|found| found.last().arg(0) != Some(b"0"))
+                .map(|found| found.origin()),
             method: node
                 .and_then(|node| node.inherited(full_name!(module, "method")))
                 .and_then(|found| Some((found.last().arg(0)?, found.origin())))

@@ -35,8 +35,15 @@ const ALL: [ngx_keyval_t; 4] = [
     keyval(c"Host", c"$websocket_guard_host"),
     keyval(c"X-Real-IP", c"$remote_addr"),
     keyval(c"X-Forwarded-For", c"$proxy_add_x_forwarded_for"),
-    keyval(c"X-Forwarded-Proto", c"$websocket_guard_internal_proto"),
+    PROTO,
 ];
+const PROTO: ngx_keyval_t = keyval(c"X-Forwarded-Proto", c"$websocket_guard_internal_proto");
+
+/// Whether a list has the guard's X-Forwarded-Proto.
+pub fn sets_proto(entries: &[ngx_keyval_t]) -> bool {
+    let mut protos = entries.iter().filter(|entry| same_header(entry, &PROTO));
+    protos.any(|entry| entry.value.as_bytes() == PROTO.value.as_bytes())
+}
 
 impl Forwarded {
     fn headers(self) -> &'static [ngx_keyval_t] {

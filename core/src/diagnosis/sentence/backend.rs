@@ -2,15 +2,14 @@
 
 use std::fmt::{self, Formatter};
 
-use crate::diagnosis::facts::{Facts, Failure, Waiting};
+use crate::diagnosis::facts::{Facts, Failure, Sent, Waiting};
+use crate::diagnosis::oddity::{oddities, offers_no_subprotocol};
+use crate::diagnosis::origin::{self, Comparison};
 use crate::text::duration::Duration;
 use crate::text::escape::Escaped;
 
 use super::parts::{Backend, To};
-
-pub fn unreachable(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    write!(f, "no connection to {}", Backend::of(facts))
-}
+use super::scheme;
 
 pub fn no_live(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let name = facts.upstream.unwrap_or_default().name;
@@ -34,6 +33,14 @@ pub fn tls(f: &mut Formatter, facts: &Facts) -> fmt::Result {
         }
         Some(Failure::SpeaksTls) => {
             write!(f, "{backend} seems to expect TLS and was sent plain HTTP")
+        }
+        None => {
+            write!(
+                f,
+                "{backend} expects TLS and was sent plain HTTP, it answered {}",
+                answer(facts)
+            )?;
+            says(f, facts)
         }
         _ => write!(f, "the TLS handshake with {backend} failed (SNI not sent)"),
     }
@@ -75,24 +82,56 @@ pub fn header_too_big(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 
 pub fn origin(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let upstream = facts.upstream.unwrap_or_default();
-    write!(
-        f,
-        "{} answered {}: it was sent Host \"{}\" with Origin \"{}\", which looks like another site",
-        Backend::of(facts),
-        upstream.status,
-        Escaped(upstream.host.unwrap_or_default()),
-        Escaped(facts.origin.unwrap_or_default())
-    )
+    let origin = Escaped(origin::sent(facts).unwrap_or_default());
+    write!(f, "{} answered {}", Backend::of(facts), upstream.status)?;
+    if let Comparison::OtherHost { host, .. } = origin::compare(facts) {
+        let host = Escaped(host);
+        return write!(
+            f,
+            ": it was sent Host \"{host}\" with Origin \"{origin}\", which looks like another site"
+        );
+    }
+    scheme(f, facts)
+}
+
+/// That the backend may take the client's scheme for another one.
+pub fn scheme(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let origin = Escaped(origin::sent(facts).unwrap_or_default());
+    write!(f, ": it was sent Origin \"{origin}\" ")?;
+    match facts.upstream.unwrap_or_default().proto {
+        Sent::Value(proto) => write!(f, "with X-Forwarded-Proto \"{}\"", Escaped(proto))?,
+        Sent::Nothing | Sent::Unknown => f.write_str("without X-Forwarded-Proto")?,
+    }
+    f.write_str(", which looks like another scheme")
+}
+
+/// What a refusal says, if that is plain text.
+pub fn says(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    let body = facts.upstream.unwrap_or_default().body.trim_ascii();
+    let line = body.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
+    let is_text = line.iter().all(|byte| (b' '..=b'~').contains(byte));
+    if line.is_empty() || !is_text || line.starts_with(b"<") {
+        return Ok(());
+    }
+    write!(f, " and said \"{}\"", Escaped(line))
 }
 
 pub fn auth(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    write!(f, "{} refused access with {}", Backend::of(facts), answer(facts))
+    write!(f, "{} refused access with {}", Backend::of(facts), answer(facts))?;
+    says(f, facts)?;
+    match (origin::own_list_may_refuse(facts), origin::sent(facts)) {
+        (true, Some(origin)) => {
+            write!(f, "; it was sent Origin \"{}\", of the same site as Host", Escaped(origin))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub fn redirect(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let target = To(facts.upstream.unwrap_or_default().redirect);
     write!(f, "{} answered {}{target}", Backend::of(facts), answer(facts))?;
-    f.write_str(", and WebSocket clients do not follow redirects")
+    f.write_str(", and WebSocket clients do not follow redirects")?;
+    scheme::redirect(f, facts)
 }
 
 pub fn not_found(f: &mut Formatter, facts: &Facts) -> fmt::Result {
@@ -109,7 +148,14 @@ pub fn not_found(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 }
 
 pub fn bad_handshake(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    write!(f, "{} answered {} to a correct handshake", Backend::of(facts), answer(facts))
+    write!(f, "{} answered {}", Backend::of(facts), answer(facts))?;
+    if oddities(facts).next().is_none() {
+        f.write_str(" to a correct handshake")?;
+        if offers_no_subprotocol(facts) {
+            f.write_str(" that offers no subprotocol")?;
+        }
+    }
+    says(f, facts)
 }
 
 pub fn not_websocket(f: &mut Formatter, facts: &Facts) -> fmt::Result {

@@ -8,6 +8,7 @@ use crate::handshake::{ValueFault, Violation};
 use crate::text::escape::Escaped;
 
 use super::parts::Backend;
+use super::scheme;
 
 pub fn not_websocket(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let how = match passes_upgrade_on(facts) {
@@ -113,7 +114,8 @@ pub fn origin_denied(f: &mut Formatter, facts: &Facts) -> fmt::Result {
         }
         Denied::NotListed(origin) => write!(f, "origin \"{}\" is not allowed", Escaped(origin)),
     }?;
-    write!(f, ", allowed: \"{}\"", Escaped(allowed.as_bytes()))
+    write!(f, ", allowed: \"{}\"", Escaped(allowed.as_bytes()))?;
+    scheme::own_origin(f, facts, allowed)
 }
 
 pub fn http2_upgrade(f: &mut Formatter, facts: &Facts) -> fmt::Result {
