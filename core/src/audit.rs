@@ -471,6 +471,8 @@ mod tests {
                     headers: Headers { known, entries, own, above },
                     http_version,
                     read_timeout,
+                    ping: read_timeout,
+                    drain: read_timeout,
                     buffering,
                     cache,
                     method,
@@ -567,6 +569,7 @@ mod tests {
                 worker_connections,
                 open_files: Some(open_files),
                 worker_shutdown_timeout: http2,
+                shutdown_limit: Some(workers),
                 servers: &servers,
                 ..Site::default()
             };

@@ -46,6 +46,8 @@ const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::CacheDisabled, Rule::Proxied(cache::cache_disabled)),
     (LoadFinding::ShortReadTimeout, Rule::Proxied(timeouts::short_read_timeout)),
     (LoadFinding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
+    (LoadFinding::PingTooLate, Rule::Proxied(timeouts::ping_too_late)),
+    (LoadFinding::DrainCutShort, Rule::Proxied(timeouts::drain_cut_short)),
     (LoadFinding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
     (LoadFinding::ResolverMissing, Rule::Target(target::resolver_missing)),
     (LoadFinding::TlsSniMissing, Rule::Target(target::tls_sni_missing)),
