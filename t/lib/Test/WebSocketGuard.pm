@@ -243,6 +243,8 @@ sub outcome {
 
     my $client = $attempt->();
     my $status = $client->status;
+    # A client that just goes would leave a line of its own.
+    $client->send(pack('n', 1000), 'close') if $status == 101 && $client->{socket};
     $client->disconnect;
 
     # nginx writes the access log when a request is done, after everything else about it.
