@@ -479,6 +479,8 @@ mod tests {
                     host_is_domain: known,
                     http_version,
                     read_timeout,
+                    ping: read_timeout,
+                    drain: read_timeout,
                     buffering,
                     cache,
                     store: read_timeout.map(|it| it.origin),
@@ -577,6 +579,7 @@ mod tests {
                 worker_connections,
                 open_files: Some(open_files),
                 worker_shutdown_timeout: http2,
+                shutdown_limit: Some(workers),
                 servers: &servers,
                 ..Site::default()
             };

@@ -50,6 +50,8 @@ const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::BufferingNeeded, Rule::Proxied(buffering::buffering_needed)),
     (LoadFinding::ShortReadTimeout, Rule::Proxied(timeouts::short_read_timeout)),
     (LoadFinding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
+    (LoadFinding::PingTooLate, Rule::Proxied(timeouts::ping_too_late)),
+    (LoadFinding::DrainCutShort, Rule::Proxied(timeouts::drain_cut_short)),
     (LoadFinding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
     (LoadFinding::VariableUri, Rule::Target(target::variable_uri)),
     (LoadFinding::ResolverMissing, Rule::Target(target::resolver_missing)),

@@ -94,6 +94,14 @@ impl<'a> Describer<'a> {
                     origin: origin(full_name!(module, "read_timeout")),
                 }
             }),
+            ping: conf.ping().filter(|_| conf.pumps()).map(|ping| Setting {
+                value: ping.interval as u64,
+                origin: origin(b"websocket_guard_ping"),
+            }),
+            drain: conf.drain().filter(|_| conf.pumps()).map(|drain| Setting {
+                value: drain.spread as u64,
+                origin: origin(b"websocket_guard_drain"),
+            }),
             buffering: Some(Setting {
                 value: upstream.buffering != 0,
                 origin: if conf.mode() == Mode::On {
