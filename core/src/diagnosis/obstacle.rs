@@ -21,6 +21,10 @@ pub(super) fn obstacle<'a>(facts: &Facts<'a>) -> Option<Obstacle<'a>> {
     if !facts.handler.can_upgrade() {
         return Some(Obstacle::Handler(facts.handler));
     }
+    // What it has of headers is not text.
+    if upstream.http_version == Some(HttpVersion::Http2) {
+        return Some(Obstacle::HttpVersion(HttpVersion::Http2));
+    }
     match upstream.upgrade {
         Sent::Nothing => return Some(Obstacle::NoUpgrade),
         Sent::Value(value) if !has_token(value, b"websocket") => {

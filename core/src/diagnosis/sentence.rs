@@ -15,6 +15,7 @@ use std::fmt::{self, Formatter};
 use crate::config::{Answer, Answering};
 use crate::findings::RunFinding;
 use crate::handshake::origin::Denied;
+use crate::http::version::HttpVersion;
 
 use super::facts::{Facts, Gate};
 use super::obstacle::{obstacle, Obstacle};
@@ -156,6 +157,10 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
     }
     match obstacle(facts) {
         Some(Obstacle::Handler(_)) => "use proxy_pass, uwsgi_pass or scgi_pass there",
+        Some(Obstacle::HttpVersion(HttpVersion::Http2)) => match facts.mode.is_guarded() {
+            true => "set \"proxy_http_version 1.1;\" in it",
+            false => "add \"websocket_guard on;\" to it, and set \"proxy_http_version 1.1;\"",
+        },
         Some(Obstacle::HttpVersion(_)) if facts.mode.is_guarded() => {
             "remove its own proxy_http_version, or set it to 1.1"
         }

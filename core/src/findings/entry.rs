@@ -1,7 +1,7 @@
 //! What the table says of a finding.
 
 /// The log level of a report; nginx's levels of the same names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Level {
     /// WebSocket cannot work, or a tunnel was lost.
     Error,
