@@ -21,25 +21,34 @@ INSTALL_DIR ?= $(shell '$(NGINX_BINARY)' -V 2>&1 | sed -n 's,.*--modules-path=\(
 # Perl library with Test::Nginx: our own small one, or lib/ of nginx's repository nginx-tests.
 TEST_NGINX_LIB ?= t/lib
 
-# The builds of nginx that every test runs on, and how many test files run at a time on each.
-FLAVOURS ?= debian vendored
-JOBS     ?= $(shell echo $$((2 * $$(nproc))))
+# The builds of nginx that every test runs on, those that it runs on a second time with nginx's own loop in
+# the tunnels, and how many test files run at a time on each.
+FLAVOURS        ?= debian debian13 vendored debian-next
+NATIVE_FLAVOURS ?= $(or $(filter vendored,$(FLAVOURS)),$(FLAVOURS))
+JOBS            ?=
 
 # What is installed from Debian packages when missing. Rust comes from rustup: Debian 12's is too old.
-PACKAGES         = gcc make perl python3 libclang-dev nginx nginx-dev libpcre2-dev libssl-dev zlib1g-dev
-TEST_PACKAGES    = libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
+BUILD_PACKAGES   = gcc make perl libclang-dev libpcre2-dev libssl-dev zlib1g-dev \
+	$(if $(NGINX_SOURCE_DIR)$(NGINX_BUILD_DIR),,nginx nginx-dev)
+TEST_PACKAGES    = python3 libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++
 # Modules of others that the guard has to live with.
 TEST_PACKAGES   += $(addprefix libnginx-mod-,http-perl http-lua http-modsecurity http-image-filter nchan)
+DEB_PACKAGES     = dpkg-dev debhelper
+PACKAGE_TEST_PACKAGES = debootstrap lintian iproute2 python3-venv
 INTEROP_PACKAGES = python3-venv nodejs npm chromium
 
 # Which nginx "make module" builds for. Asked late, since "make setup" may change the answer.
 FLAVOUR = $(if $(NGINX_SOURCE_DIR)$(NGINX_BUILD_DIR),custom,$\
 	$(if $(shell test -x '$(NGINX_BINARY)' -a -f /usr/share/nginx/src/conf_flags && echo yes),debian,vendored))
 
+# Flavours that are releases of Debian, whatever the host is.
+RELEASES = debian12 debian13 debian-next
+
 # Tree, build directory and binary of each flavour of nginx.
 tree   = $(if $(filter custom,$1),$(abspath $(or $(NGINX_SOURCE_DIR),$(NGINX_BUILD_DIR)/..)),$(CURDIR)/build/$1/nginx-tree)
 objs   = $(if $(filter custom,$1),$(abspath $(or $(NGINX_BUILD_DIR),$(NGINX_SOURCE_DIR)/objs)),$(call tree,$1)/objs)
-binary = $(if $(filter debian,$1),$(NGINX_BINARY),$(call objs,$1)/nginx)
+binary = $(if $(filter debian,$1),$(NGINX_BINARY),$\
+	$(if $(filter $(RELEASES),$1),$(CURDIR)/build/$1/nginx,$(call objs,$1)/nginx))
 
 # Cargo with the nginx of a flavour, and without any for the crates that know nothing of nginx.
 cargo      = NGINX_SOURCE_DIR='$(call tree,$1)' NGINX_BUILD_DIR='$(call objs,$1)' CARGO_TARGET_DIR=build/$1/target cargo
@@ -49,12 +58,15 @@ ECHO_BACKEND = $(CURDIR)/build/bin/echo-backend
 
 # How t/run, prove and demo/run are called.
 run-on           = '$1$2=$(call binary,$1),$(CURDIR)/build/$1/$(SO)'
-PROVE            = prove -I '$(TEST_NGINX_LIB)' -I t/lib
+jobs             = $(or $(JOBS),$(shell echo $$(((4 * $$(nproc) + $(words $1) - 1) / $(words $1)))))
+prove            = prove -I '$(TEST_NGINX_LIB)' -I t/lib $(if $1,-j$(call jobs,$1))
 demo-environment = NGINX_BINARY='$(call binary,$(FLAVOUR))' MODULE='$(CURDIR)/build/$(FLAVOUR)/$(SO)' \
 	ECHO_BACKEND='$(ECHO_BACKEND)'
 
 # Replaces a file only by a different one, and at once: an nginx may have it loaded.
 put = mkdir -p '$(dir $2)' && { cmp -s $1 '$2' || { cp $1 '$2.new' && mv '$2.new' '$2'; }; }
+
+sudo = $(if $(filter 0,$(shell id -u)),,sudo)
 
 .DEFAULT_GOAL := module
 # Prerequisites run one after another: cargo, make and t/run use all processors by themselves.
@@ -65,9 +77,16 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
 
 .PHONY: setup
-setup: ## install what is missing to build and test (Debian packages)
-	@.ci/install-packages $(PACKAGES) $(TEST_PACKAGES)
+setup: setup-build setup-test ## install what is missing to build and test (Debian packages)
+
+.PHONY: setup-build
+setup-build: ## only what is missing to build the module
+	@.ci/install-packages $(BUILD_PACKAGES)
 	@command -v cargo >/dev/null || { echo 'Rust is not installed, see https://rustup.rs' >&2; exit 1; }
+
+.PHONY: setup-test
+setup-test: ## only what is missing for the tests in t/
+	@.ci/install-packages $(TEST_PACKAGES)
 
 .PHONY: setup-interop
 setup-interop: ## install what is missing for "make interop"
@@ -82,8 +101,8 @@ module: ## build the module for the installed nginx (or NGINX_SOURCE_DIR=) into 
 .PHONY: module-vendored
 module-vendored: ## build the nginx of the crate nginx-src and the module for it
 
-.PHONY: module-debian module-custom
-module-debian module-vendored module-custom: module-%:
+.PHONY: module-debian module-custom $(RELEASES:%=module-%)
+module-debian module-vendored module-custom $(RELEASES:%=module-%): module-%:
 	nginx-src/prepare $*
 	$(call cargo,$*) build --release --locked --lib
 	@$(call put,build/$*/target/release/lib$(MODULE).so,build/$*/$(SO))
@@ -97,7 +116,7 @@ echo-backend: ## build build/bin/echo-backend, which demo and interop talk to
 lint: ## check format (rustfmt), who imports whom (.ci/imports) and code (clippy)
 	cargo fmt --all --check
 	.ci/imports --self-test
-	.ci/imports core/src
+	.ci/imports core/src src
 	nginx-src/prepare $(FLAVOUR)
 	$(call cargo,$(FLAVOUR)) clippy --workspace --all-targets --locked -- -D warnings
 
@@ -119,21 +138,22 @@ findings-doc: ## write docs/findings.md anew from the catalogue
 	$(pure-cargo) run --quiet --locked -p websocket-guard-core --example findings-doc
 
 .PHONY: test
-test: setup setup-interop lint unit fuzz-short module $(FLAVOURS:%=module-%) test-nginx test-build interop demo-check ## everything
+test: setup setup-interop lint unit fuzz-short module test-nginx test-packages release-check test-build interop demo-check ## everything
 
 .PHONY: test-nginx
-test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (debian vendored), JOBS= at a time
-	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(PROVE) -j$(JOBS) t/*.t
+test-nginx: $(FLAVOURS:%=module-%) ## t/*.t on each nginx in FLAVOURS (all by default), JOBS= at a time
+	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(call prove,$(FLAVOURS)) t/*.t
 	TEST_NGINX_GLOBALS_HTTP='websocket_guard_tunnel native;' \
-		t/run $(foreach f,$(FLAVOURS),$(call run-on,$f,-native)) -- $(PROVE) -j$(JOBS) t/*.t
+		t/run $(foreach f,$(NATIVE_FLAVOURS),$(call run-on,$f,-native)) -- $(call prove,$(NATIVE_FLAVOURS)) t/*.t
 
 .PHONY: test-one
 test-one: $(FLAVOURS:%=module-%) ## one test file on each nginx in FLAVOURS: make test-one T=t/foo.t
-	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(PROVE) -v $(T)
+	t/run $(foreach f,$(FLAVOURS),$(call run-on,$f)) -- $(call prove) -v $(T)
 
 .PHONY: test-build
-test-build: module-debian module-vendored ## nginx's own configure, and a module for another nginx
+test-build: module-debian module-vendored ## nginx's own configure, a module for another nginx, the container image
 	t/build/configure.sh
+	t/build/container.py
 
 .PHONY: interop
 interop: setup-interop $(FLAVOURS:%=module-%) echo-backend ## real WebSocket clients and servers through each nginx
@@ -149,8 +169,41 @@ demo-check: setup module echo-backend ## the same, but connect, echo and exit
 
 .PHONY: install
 install: module ## copy the module to the modules directory of the installed nginx
-	$(if $(or $(DESTDIR),$(filter 0,$(shell id -u))),,sudo) \
+	$(if $(DESTDIR),,$(sudo)) \
 		install -D -m 644 '$(MODULE_DIR)/$(SO)' '$(DESTDIR)$(INSTALL_DIR)/$(SO)'
+
+# The release of Debian that "make deb" packs the module for. Its nginx is the installed one where that is the
+# host's, else an unpacked one.
+HOST_RELEASE := $(shell . /etc/os-release && echo "$$VERSION_CODENAME")
+RELEASE      ?= $(HOST_RELEASE)
+release-flavour = $(or $(strip $(foreach f,$(RELEASES),$(if $(filter $1,$(shell nginx-src/debian codename $f)),$f))),$\
+	$(error no flavour of nginx is of Debian "$1"))
+deb-flavour   = $(if $(filter $(HOST_RELEASE),$1),debian,$(call release-flavour,$1))
+
+.PHONY: setup-deb
+setup-deb: ## only what is missing for "make deb"
+	@.ci/install-packages $(DEB_PACKAGES)
+
+.PHONY: deb
+deb: setup-build setup-deb ## build the Debian package for RELEASE= (by default the host's) into build/
+	@$(MAKE) --no-print-directory module-$(call deb-flavour,$(RELEASE))
+	@packaging/build $(RELEASE) $(call deb-flavour,$(RELEASE)) build/deb
+
+# The releases whose packages are tried.
+PACKAGE_RELEASES ?= bookworm trixie
+
+.PHONY: packages
+packages: setup-build setup-deb
+	set -e; for r in $(PACKAGE_RELEASES); do $(MAKE) --no-print-directory deb RELEASE=$$r; done
+
+.PHONY: test-packages
+test-packages: packages ## each release's package in a fresh system (as root): install, upgrade, remove
+	@.ci/install-packages $(PACKAGE_TEST_PACKAGES)
+	$(sudo) t/packages/run $(foreach r,$(PACKAGE_RELEASES),$r=build/$(call release-flavour,$r))
+
+.PHONY: release-check
+release-check: packages ## whether versions, changelogs, generated documentation and packages agree
+	packaging/release-check '$(call tree,$(FLAVOUR))' build/deb/*.deb
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     declare("ngx_feature", "DEP_NGINX_FEATURES_CHECK", "DEP_NGINX_FEATURES");
     declare("ngx_os", "DEP_NGINX_OS_CHECK", "DEP_NGINX_OS");
-    bind_request_bits(Path::new("src/request_bits.h"))
+    bind_bits(Path::new("src/nginx/bits.h"))
 }
 
 /// Emits `cfg(name = "value")` for each of the comma-separated values nginx-sys found.
@@ -26,13 +26,13 @@ fn declare(name: &str, known: &str, found: &str) {
 }
 
 /// Compiles the functions of `header` and binds them, with nginx-sys's types.
-fn bind_request_bits(header: &Path) -> Result<(), Box<dyn Error>> {
+fn bind_bits(header: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", header.display());
     let include = env::var_os("DEP_NGINX_INCLUDE").ok_or("nginx-sys tells no include path")?;
     let include: Vec<PathBuf> = env::split_paths(&include).collect();
     let defines = env::var("DEP_NGINX_CFLAGS").unwrap_or_default();
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("there is no OUT_DIR")?);
-    let wrappers = out.join("request_bits.c");
+    let wrappers = out.join("bits.c");
 
     bindgen::Builder::default()
         .header(header.to_string_lossy())
@@ -44,13 +44,13 @@ fn bind_request_bits(header: &Path) -> Result<(), Box<dyn Error>> {
         .wrap_static_fns_path(&wrappers)
         .wrap_static_fns_suffix("_")
         .generate()?
-        .write_to_file(out.join("request_bits.rs"))?;
+        .write_to_file(out.join("bits.rs"))?;
 
     let mut c = cc::Build::new();
     c.file(&wrappers).includes(&include).include(env::current_dir()?).warnings(false);
     for define in defines.split_whitespace() {
         c.flag(define);
     }
-    c.try_compile("request_bits")?;
+    c.try_compile("bits")?;
     Ok(())
 }

@@ -7,9 +7,10 @@ mod files;
 use ngx::ffi::{ngx_conf_t, NGX_LOG_INFO};
 use websocket_guard_core::audit::{audit, summaries};
 
-use crate::conf::{nginx_level, MainConf, MergedLevel};
-use crate::delivery::{self, Delivery};
-use crate::sockets;
+use crate::configuration::conf::{MainConf, MergedLevel};
+use crate::configuration::sockets;
+use crate::configuration::words::nginx_level;
+use crate::nginx::delivery::{self, Delivery};
 
 /// Audits the configuration, if any of it is guarded, checked or a recipe by hand.
 ///
@@ -27,7 +28,7 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
     // SAFETY: as above.
     main.sockets = unsafe { sockets::collect(cf, levels, &nodes) };
     let with_summaries = delivery::is_visible(cf, NGX_LOG_INFO);
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: postconfiguration calls, with all levels.
     let reports = unsafe {
         describe::describe(cf, main, levels, &tree, nodes, |site| {
             let mut delivery = Delivery::new(cf);

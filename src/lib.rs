@@ -9,40 +9,21 @@ use core::ptr;
 
 use ngx::ffi::{ngx_module_t, ngx_uint_t, NGX_HTTP_MODULE};
 
-mod attempt;
 mod audit;
-mod cache_condition;
-mod conf;
-mod delivery;
-mod directives;
-mod exchange;
-mod facts;
-mod filter;
-mod gate;
-mod headers;
-mod journal;
+mod configuration;
+mod handshake;
 mod lifecycle;
 mod nginx;
-mod outbound;
-mod params;
-mod peer;
-mod proxies;
-mod recipe;
+mod report;
 mod request;
-mod sockets;
-mod switch;
-mod text;
-mod trial;
 mod tunnel;
-mod upstreams;
-mod variables;
 
 /// The module that owns directives, configuration, variables and the gate.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
 pub static mut ngx_http_websocket_guard_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(lifecycle::GUARD_CONTEXT).cast_mut().cast(),
-    commands: ptr::addr_of_mut!(directives::COMMANDS).cast(),
+    commands: ptr::addr_of_mut!(configuration::directives::COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
     init_module: Some(lifecycle::init_module),
     exit_process: Some(lifecycle::exit_process),

@@ -1,4 +1,8 @@
 //! What nginx calls while it reads and merges a configuration.
+//!
+//! It calls each function of the tables below in its one thread, with pointers that are live for the call: a
+//! `cf` of the configuration that is being read, its context that of the level, and configurations that
+//! `create_*_conf` of the same table has made. The SAFETY lines refer to this.
 
 use core::ffi::{c_char, c_void};
 use core::mem;
@@ -13,12 +17,16 @@ use ngx::ffi::{
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_core::handshake::upgrade::Protocols;
 
-use crate::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
+use crate::audit;
+use crate::configuration::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
+use crate::configuration::directives;
+use crate::configuration::foreign::{keepalive, proxies};
+use crate::configuration::recipe::{merge as recipe, timeouts};
+use crate::handshake::{filter, gate, header, log_phase, outbound, peer, variables};
+use crate::nginx::find_module;
 use crate::nginx::{place, push_front, AllocationFailed};
-use crate::{
-    attempt, audit, filter, gate, journal, outbound, peer, proxies, recipe, tunnel, upstreams,
-    variables,
-};
+use crate::report::journal;
+use crate::tunnel;
 
 /// The context of the module that stands before the proxy module.
 pub static GUARD_CONTEXT: ngx_http_module_t = ngx_http_module_t {
@@ -59,14 +67,18 @@ pub unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 }
 
 /// Called when a worker exits.
-pub unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
+pub unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
+    // SAFETY: nginx passes the cycle of the worker.
+    if let Some(cycle) = unsafe { cycle.as_ref() } {
+        tunnel::stop(cycle);
+    }
     journal::flush();
 }
 
 /// # Safety
-/// Called by nginx while it reads the configuration, as is every function of the tables above.
+/// Called by nginx, as all that follow: see the head of this file.
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: as the head of this file says.
     status(unsafe { cf.as_mut() }.ok_or(AllocationFailed).and_then(variables::register))
 }
 
@@ -76,13 +88,13 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 }
 
 unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: as the head of this file says.
     let conf = unsafe { cf.as_ref() }.and_then(|cf| place(cf, ServerConf::default()).ok());
     conf.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
 }
 
 unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: guaranteed by the caller; the name of the file lives as long as the configuration.
+    // SAFETY: as the head of this file says; the name of the file lives as long as the configuration.
     let conf = unsafe { cf.as_ref() }.and_then(|cf| {
         let mut conf = LocationConf::default();
         // When the configurations of `http {}` itself are created, its context is not yet in place.
@@ -104,14 +116,18 @@ unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 
 /// Called when all of `http {}` is read, before anything is merged.
 unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *mut c_char {
-    // SAFETY: guaranteed by the caller; `main` was made by `create_main_conf`.
+    // SAFETY: as the head of this file says; `main` was made by `create_main_conf`.
     let (cf, main) = unsafe { (cf.as_mut(), main.cast::<MainConf>().as_mut()) };
     let (Some(cf), Some(main)) = (cf, main) else { return NGX_CONF_ERROR };
     let Some(http) = Guard::location_conf_mut(cf) else { return NGX_CONF_ERROR };
 
+    if let Some(contradiction) = http.contradiction().filter(|_| http.mode().is_guarded()) {
+        directives::refuse_contradiction(cf, http, contradiction);
+        return NGX_CONF_ERROR;
+    }
     main.proxies = proxies::find(cf);
-    main.keepalive = upstreams::keepalive_initializer(cf);
-    main.ssl = proxies::find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
+    main.keepalive = keepalive::initializer(cf);
+    main.ssl = find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
     if http.protocols.is_none() {
         // SAFETY: as in `create_main_conf`.
         let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };
@@ -130,27 +146,32 @@ unsafe extern "C" fn merge_loc_conf(
     parent: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: guaranteed by the caller; both configurations were made by `create_loc_conf`.
+    // SAFETY: as the head of this file says; both configurations were made by `create_loc_conf`.
     let (cf, parent, conf) = unsafe {
         (cf.as_mut(), parent.cast::<LocationConf>().as_ref(), conf.cast::<LocationConf>().as_mut())
     };
     let (Some(cf), Some(parent), Some(conf)) = (cf, parent, conf) else { return NGX_CONF_ERROR };
     let Some(main) = Guard::main_conf_mut(cf) else { return NGX_CONF_ERROR };
+    let contradiction = conf.contradiction();
     conf.inherit(parent);
+    if let Some(contradiction) = contradiction.filter(|_| conf.mode().is_guarded()) {
+        directives::refuse_contradiction(cf, conf, contradiction);
+        return NGX_CONF_ERROR;
+    }
     // SAFETY: called from nginx's merge.
     conf_status(unsafe { recipe::merge(cf, main, parent, conf) })
 }
 
 /// Called when all modules are merged.
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: as the head of this file says.
     let Some(cf) = (unsafe { cf.as_mut() }) else { return Status::NGX_ERROR.into() };
     status(finish(cf))
 }
 
 fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
     let main = Guard::main_conf_mut(cf).ok_or(AllocationFailed)?;
-    attempt::watch_headers(cf, main)?;
+    header::watch(cf, main)?;
     main.http_upgrade = variables::index(cf, b"http_upgrade");
     // SAFETY: all modules are merged, so all upstreams are initialized.
     unsafe { peer::watch(cf) };
@@ -159,7 +180,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
         // SAFETY: all modules are merged.
         unsafe {
             outbound::prepare(cf, main, *level)?;
-            tunnel::prepare(cf, main, *level)?;
+            timeouts::prepare(cf, main, *level)?;
         }
         // SAFETY: the configuration is live.
         main.guards |= unsafe { level.conf.as_ref() }.mode().is_guarded();
@@ -169,7 +190,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
 
     let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
     let handlers: [(u32, ngx_http_handler_pt); 2] =
-        [(PREACCESS_PHASE, Some(gate::handler)), (LOG_PHASE, Some(journal::log_handler))];
+        [(PREACCESS_PHASE, Some(gate::handler)), (LOG_PHASE, Some(log_phase::handler))];
     for (phase, handler) in handlers {
         let phase = core.phases.get_mut(phase as usize).ok_or(AllocationFailed)?;
         // nginx runs the handlers of a phase from the last to the first. The gate comes after
@@ -182,7 +203,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
 
 /// Called after [`postconfiguration`], since the module comes last.
 unsafe extern "C" fn install_filter(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller; filters are installed in postconfiguration.
+    // SAFETY: as the head of this file says; filters are installed in postconfiguration.
     unsafe {
         let Some(main) = cf.as_ref().and_then(|cf| Guard::main_conf(cf)) else {
             return Status::NGX_ERROR.into();

@@ -145,6 +145,8 @@ my @workers = living();
 
 sub living { wait_until(sub { worker_pids($t) == 1 }, 5); return worker_pids($t) }
 
+sub plain { return raw_request("GET $_[0] HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") }
+
 # What access log and guard make of the last request.
 sub variable {
     my ($uri) = @_;
@@ -159,7 +161,7 @@ for my $place (qw! /denied/ /denied/auto/ /denied/hand/ !) {
     is($status, 403, "$place: refused");
     is(scalar(@lines), 1, "$place: one line") or diag join "\n", @lines;
     like(variable("${place}ws"), qr/^\S+ 403 \[(?!upgraded)[a-z-]+\]$/, "$place: no upgrade");
-    is(outcome($t, sub { raw_request("GET ${place} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") }), 200, "$place: a plain request");
+    is(outcome($t, sub { plain($place) }), 200, "$place: a plain request");
 }
 
 # Filters do not reach into a tunnel.
@@ -170,7 +172,7 @@ is($ws->recv, 'with the handshake', 'a message that came with the handshake');
 is($ws->echo('in small letters'), 'in small letters', 'a body filter does not change it');
 is($ws->echo_bytes(1 << 20), 1 << 20, 'nor much of it');
 ok($ws->close, 'closed');
-like(raw_request("GET /headers/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")->body, qr/^METHOD: GET$/m, 'it does in a plain answer');
+like(plain('/headers/')->body, qr/^METHOD: GET$/m, 'it does in a plain answer');
 
 # Whoever waits before the request is passed on.
 
@@ -185,7 +187,7 @@ is(outcome($t, path => '/sets/ws?upgrade=websocket'), 101, 'the same Upgrade aga
 unlike(outcome($t, path => '/sets/ws?upgrade=h2c'), qr/^101/, 'a handshake becomes h2c');
 unlike(outcome($t, path => '/sets/auto/ws?upgrade=h2c'), qr/^101/, 'and in auto');
 for my $place (qw! /sets/ /sets/auto/ !) {
-    is(raw_request("GET ${place}plain?upgrade=$_ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")->status, 200,
+    is(plain("${place}plain?upgrade=$_")->status, 200,
         "$place: a plain request becomes $_") for qw/ h2c websocket /;
 }
 my ($status, @lines) = split /, (?=\[)/, outcome($t, path => '/clears/ws');
@@ -200,7 +202,7 @@ is(scalar(false_upgrades($t)), 0, 'no false upgrade arrived') or diag false_upgr
 $ws = websocket(path => '/exec/ws');
 is($ws->status . ' ' . ($ws->echo('there') // ''), '101 there', 'sent on to a guarded location');
 is(websocket(path => '/exec-named/ws')->echo('named') // '', 'named', 'and to a named one');
-like(raw_request("GET /captures/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")->body, qr/^200 true$/m, 'a plain subrequest');
+like(plain('/captures/')->body, qr/^200 true$/m, 'a plain subrequest');
 my ($capture) = outcome($t, path => '/captures/ws');
 unlike($capture, qr/^101/, 'a handshake whose answer comes by a subrequest');
 

@@ -24,7 +24,7 @@ pub use facts::{
     Limit, NamedPlace, OtherServer, Preface, Reached, Sent, SwitchFault, Waiting,
 };
 pub use redirect::{tells_tls, TLS_IN_FRONT};
-pub use tunnel::{End, EndSigns, TunnelEnd};
+pub use tunnel::{End, EndSigns, FrameError, TunnelEnd};
 
 /// The diagnosis of a request, if there is anything to say about it.
 ///

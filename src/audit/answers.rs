@@ -7,8 +7,8 @@ use ngx::ffi::{ngx_conf_t, ngx_http_core_srv_conf_t, ngx_str_t};
 use websocket_guard_core::config::{Answers, Node};
 use websocket_guard_core::words::Place;
 
-use crate::conf::{LevelAnswers, MergedLevel};
-use crate::request::bytes;
+use crate::configuration::conf::{LevelAnswers, MergedLevel};
+use crate::nginx::bytes;
 
 /// The answering directives of all levels that have any, by the number of the level.
 ///

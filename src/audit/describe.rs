@@ -3,6 +3,7 @@
 //! What a location does, nginx's own structures say. Where that was written, and what other modules
 //! keep to themselves, the text says; where a block is not found in it, it stays unknown.
 
+mod describer;
 mod listeners;
 mod processes;
 mod proxied;
@@ -11,26 +12,24 @@ mod upstreams;
 use core::{iter, ptr};
 use std::collections::HashMap;
 
-use ngx::ffi::{nginx_version, ngx_array_t, ngx_conf_t, ngx_http_core_loc_conf_t};
-#[cfg(ngx_feature = "pcre")]
-use ngx::ffi::{ngx_http_regex_t, ngx_regex_exec, ngx_str_t};
+use ngx::ffi::{nginx_version, ngx_conf_t, ngx_http_core_loc_conf_t};
 use ngx::http::{HttpModule, NgxHttpCoreModule};
-use typed_arena::Arena;
-#[cfg(ngx_feature = "pcre")]
-use websocket_guard_core::audit::model::LocationRegex;
 use websocket_guard_core::audit::model::{
-    Answer, Content, Fallback, Header, Listener, Location, LocationKind, Marked, ProxyModule,
-    Rewrite, Server, Setting, Site, Subrequest, Upstream, Value,
+    Answer, Content, Fallback, Listener, Location, LocationKind, Marked, ProxyModule, Rewrite,
+    Server, Setting, Site, Subrequest,
 };
 use websocket_guard_core::config::{BlockKind, Directive, Node, Tree, Variables};
 use websocket_guard_core::http::status::is_redirect;
-use websocket_guard_core::words::{Place, SetAt};
+use websocket_guard_core::words::Place;
 
+#[cfg(ngx_feature = "pcre")]
+use self::describer::Regex;
+use self::describer::{origin, Arenas, Describer};
 use self::proxied::ProxiedLocation;
 use self::upstreams::Upstreams;
-use crate::conf::{Level, LocationConf, MainConf, MergedLevel, Opening};
-use crate::proxies;
-use crate::request::bytes;
+use crate::configuration::conf::{Level, LocationConf, MainConf, MergedLevel, Opening};
+use crate::configuration::foreign::proxies;
+use crate::nginx::bytes;
 
 /// Describes the configuration to `look`.
 ///
@@ -45,7 +44,7 @@ pub unsafe fn describe<T>(
     look: impl FnOnce(&Site) -> T,
 ) -> T {
     let arenas = Arenas::default();
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: as the caller promises, all levels are merged and live.
     unsafe {
         let upstreams = Upstreams::describe(cf, tree, &arenas.upstreams);
         let mut describer = Describer {
@@ -69,22 +68,6 @@ pub unsafe fn describe<T>(
     }
 }
 
-/// What the description refers to and nginx does not hold.
-#[derive(Default)]
-struct Arenas<'a> {
-    headers: Arena<Header<'a>>,
-    values: Arena<Value<'a>>,
-    upstreams: Arena<Upstream<'a>>,
-    listeners: Arena<Listener<'a>>,
-    subrequests: Arena<Subrequest<'a>>,
-    rewrites: Arena<Rewrite<'a>>,
-    texts: Arena<&'a [u8]>,
-    locations: Arena<Location<'a>>,
-    #[cfg(ngx_feature = "pcre")]
-    regexes: Arena<Regex>,
-    bytes: Arena<u8>,
-}
-
 /// Finds the block of each level in the text, by the number of its configuration.
 ///
 /// # Safety
@@ -95,7 +78,7 @@ pub unsafe fn nodes<'a>(
     tree: &'a Tree,
 ) -> Vec<Option<Node<'a>>> {
     let mut nodes = vec![None; created as usize + 1];
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the levels are live.
     let mut confs: Vec<&LocationConf> =
         levels.iter().map(|level| unsafe { level.conf.as_ref() }).collect();
     // nginx creates them in the order of the text, but merges locations by server.
@@ -114,16 +97,6 @@ pub unsafe fn nodes<'a>(
     nodes
 }
 
-struct Describer<'a> {
-    main: &'a MainConf,
-    variables: Variables<'a>,
-    nodes: Vec<Option<Node<'a>>>,
-    arenas: &'a Arenas<'a>,
-    upstreams: &'a Upstreams<'a>,
-    /// The header lists that were described, by nginx's array.
-    lists: HashMap<*const ngx_array_t, &'a [Header<'a>]>,
-}
-
 impl<'a> Describer<'a> {
     /// # Safety
     /// As for [`describe`].
@@ -133,7 +106,7 @@ impl<'a> Describer<'a> {
             .chunk_by(|a, b| ptr::eq(a.server, b.server))
             .filter_map(|levels| {
                 let (own, rest) = levels.split_first()?;
-                // SAFETY: guaranteed by the caller.
+                // SAFETY: the levels are live.
                 let (server, conf) = unsafe { (own.server.as_ref()?, own.conf.as_ref()) };
                 let mut listeners: Vec<Listener> =
                     listeners.remove(&own.server).unwrap_or_default();
@@ -161,7 +134,7 @@ impl<'a> Describer<'a> {
         let mut indexes: HashMap<*const LocationConf, usize> = HashMap::new();
         let mut locations = Vec::new();
         for level in levels {
-            // SAFETY: guaranteed by the caller.
+            // SAFETY: the levels are live.
             let (conf, core) = unsafe { (level.conf.as_ref(), core(level)) };
             let node = self.node(conf);
             if level.level == Level::Block && !node.is_some_and(|node| self.is_proxying_if(node)) {
@@ -294,7 +267,7 @@ impl<'a> Describer<'a> {
 
         for (n, module) in self.main.proxies.iter().enumerate() {
             let (Some(found), Some(module)) = (MODULES.get(n), module) else { continue };
-            // SAFETY: guaranteed by the caller.
+            // SAFETY: the level is live, and its arrays are complete.
             unsafe {
                 let module_conf = module.location_conf(level.loc_conf);
                 let upstream = &*module.upstream_conf(module_conf);
@@ -321,19 +294,6 @@ impl<'a> Describer<'a> {
     }
 }
 
-/// The regular expression of a location.
-#[cfg(ngx_feature = "pcre")]
-struct Regex(*mut ngx_http_regex_t);
-
-#[cfg(ngx_feature = "pcre")]
-impl LocationRegex for Regex {
-    fn matches(&self, uri: &[u8]) -> bool {
-        let mut uri = ngx_str_t { len: uri.len(), data: uri.as_ptr().cast_mut() };
-        // SAFETY: the expression lives as long as its location; without captures nothing is kept.
-        unsafe { ngx_regex_exec((*self.0).regex, &mut uri, ptr::null_mut(), 0) >= 0 }
-    }
-}
-
 fn place(opened: Opening) -> Place<'static> {
     Place { file: bytes(opened.file), line: opened.line }
 }
@@ -341,15 +301,11 @@ fn place(opened: Opening) -> Place<'static> {
 /// # Safety
 /// The level must be live.
 unsafe fn core(level: &MergedLevel) -> &'static ngx_http_core_loc_conf_t {
-    // SAFETY: guaranteed by the caller; the array has the core module's configuration.
+    // SAFETY: the level's array has a configuration of each HTTP module; the array has the core module's configuration.
     unsafe { &*(*level.loc_conf.add(NgxHttpCoreModule::module().ctx_index)).cast() }
 }
 
 /// Where the directive stands that is in force in a block.
-fn origin<'a>(node: Node<'a>, name: &[u8]) -> SetAt<'a> {
-    node.inherited(name).map(|found| found.origin()).unwrap_or_default()
-}
-
 fn is_on(node: Node, name: &[u8]) -> bool {
     node.inherited(name).is_some_and(|found| found.last().arg(0) == Some(b"on"))
 }

@@ -63,6 +63,20 @@ impl Loan {
             None => &mut [],
         }
     }
+
+    /// What was written into it.
+    ///
+    /// # Safety
+    /// So many bytes must have been written from its start on.
+    pub unsafe fn written(&mut self, length: usize) -> &mut [u8] {
+        match &mut self.0 {
+            // SAFETY: guaranteed by the caller.
+            Some(buffer) => unsafe {
+                slice::from_raw_parts_mut(buffer.memory.as_ptr(), length.min(buffer.capacity))
+            },
+            None => &mut [],
+        }
+    }
 }
 
 impl Drop for Loan {
@@ -84,15 +98,6 @@ struct Rest {
 }
 
 impl Backlog {
-    /// A backlog that begins with a copy of `bytes`.
-    pub fn of(bytes: &[u8], log: *mut ngx_log_t) -> Result<Self, AllocationFailed> {
-        let backlog = Self::default();
-        if !bytes.is_empty() {
-            backlog.copy(bytes, log)?;
-        }
-        Ok(backlog)
-    }
-
     /// Keeps a copy of `bytes`.
     pub fn copy(&self, bytes: &[u8], log: *mut ngx_log_t) -> Result<(), AllocationFailed> {
         let buffer = Buffer::new(bytes.len(), log)?;

@@ -1,6 +1,6 @@
 //! One side of a tunnel: nginx's connection to the client or to the backend.
 
-use core::mem::MaybeUninit;
+use core::mem::{size_of, zeroed, MaybeUninit};
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -78,6 +78,63 @@ impl Side {
         self.read_event().eof() != 0
     }
 
+    /// Takes it for such a one, so that nginx finds the end of the tunnel.
+    pub fn set_done(&self) {
+        // SAFETY: an open connection has both events.
+        unsafe { (*self.connection().read).set_eof(1) };
+    }
+
+    /// Whether it was reset.
+    pub fn has_failed(&self) -> bool {
+        self.read_event().error() != 0 || self.write_event().error() != 0
+    }
+
+    /// Whether bytes are on their way to it, of which it has taken some within so many milliseconds.
+    pub fn is_slow(&self, milliseconds: ngx_msec_t) -> bool {
+        let fd = self.connection().fd;
+        // SAFETY: the structure is plain data and as large as the kernel is told; so is the number.
+        unsafe {
+            let mut queued: libc::c_int = 0;
+            if libc::ioctl(fd, libc::TIOCOUTQ, &mut queued) != 0 || queued == 0 {
+                return false;
+            }
+            let mut info: libc::tcp_info = zeroed();
+            let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+            let rc = libc::getsockopt(
+                fd,
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&mut info as *mut libc::tcp_info).cast(),
+                &mut length,
+            );
+            rc == 0 && (info.tcpi_last_ack_recv as ngx_msec_t) < milliseconds
+        }
+    }
+
+    /// Waits for no event with a limit of time any more.
+    pub fn stop_timers(&self) {
+        // SAFETY: as above.
+        unsafe {
+            for event in [self.connection().read, self.connection().write] {
+                if (*event).timer_set() != 0 {
+                    ngx_del_timer(event);
+                }
+            }
+        }
+    }
+
+    /// Has the read handler called after so many milliseconds, if not before.
+    pub fn read_within(&self, timeout: ngx_msec_t) {
+        // SAFETY: as above.
+        unsafe { ngx_add_timer(self.connection().read, timeout) };
+    }
+
+    /// Forgets that a time for reading is over.
+    pub fn forget_read_timeout(&self) {
+        // SAFETY: as above.
+        unsafe { (*self.connection().read).set_timedout(0) };
+    }
+
     /// Reads once; `None` if there is nothing, now or for ever.
     pub fn receive<'b>(&self, room: &'b mut [MaybeUninit<u8>]) -> Option<&'b [u8]> {
         let recv = self.connection().recv?;
@@ -136,8 +193,8 @@ impl Side {
         unsafe { ngx_post_event(self.connection().read, queue) }
     }
 
-    /// Has nginx watch for room to write, for at most `timeout` while there is none.
-    pub fn watch_write(&self, low_water: usize, timeout: ngx_msec_t) -> Result<(), Broken> {
+    /// Has nginx watch for room to write, for at most `timeout`, if there is one, while there is none.
+    pub fn watch_write(&self, low_water: usize, timeout: Option<ngx_msec_t>) -> Result<(), Broken> {
         let event = self.connection().write;
         // SAFETY: the connection is open.
         unsafe {
@@ -146,7 +203,9 @@ impl Side {
             {
                 return Err(Broken);
             }
-            set_timer(event, timeout);
+            if let Some(timeout) = timeout {
+                set_timer(event, timeout);
+            }
         }
         Ok(())
     }

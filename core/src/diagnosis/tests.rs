@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use crate::config::{Answer, Answering};
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
+use crate::frame::{self, Role};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
 use crate::handshake::upgrade::Protocols;
@@ -968,7 +969,7 @@ fn levels() {
     assert_eq!(level(&by_nginx(499)), Some(Some(Level::Info)));
     let end = ended(End::Shutdown);
     let level = diagnose_end(&end).map(|diagnosis| diagnosis.level());
-    assert_eq!(level, Some(Some(Level::Notice)));
+    assert_eq!(level, Some(Some(Level::Error)));
 }
 
 fn ended(end: End) -> TunnelEnd<'static> {
@@ -1003,6 +1004,13 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         (EndFinding::TunnelBackendStalled, ended(End::BackendStalled)),
         (EndFinding::TunnelClientReset, client_silent(End::ClientReset)),
         (EndFinding::TunnelBackendReset, ended(End::BackendReset)),
+        (EndFinding::TunnelClientGone, client_silent(End::ClientGone)),
+        (EndFinding::TunnelBackendGone, ended(End::BackendGone)),
+        (EndFinding::TunnelFrameError, ended(frame_error(Role::Client, true))),
+        (EndFinding::TunnelClientDead, client_silent(End::ClientDead)),
+        (EndFinding::TunnelBackendDead, ended(End::BackendDead)),
+        (EndFinding::TunnelLifetime, ended(End::Lifetime)),
+        (EndFinding::TunnelDrained, ended(End::Drained)),
         (EndFinding::TunnelShutdown, ended(End::Shutdown)),
     ];
     assert_eq!(cases.map(|(finding, _)| finding), EndFinding::ALL);
@@ -1022,7 +1030,57 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         let line = diagnose_end(&end).map_or_else(String::new, |d| d.line().to_string());
         assert!(line.ends_with(&format!(", or raise {limit} [tunnel-idle]")), "{line}");
     }
-    assert!(diagnose_end(&ended(End::Closed)).is_none());
+    for end in [End::Closed, End::ClientClose, End::BackendClose] {
+        assert!(diagnose_end(&ended(end)).is_none());
+    }
+    for (end, text) in [
+        (
+            frame_error(Role::Server, false),
+            "websocket_guard: backend 127.0.0.1:8080 broke RFC 6455 section 5.1: a frame of a client \
+             is not masked; its tunnel goes on after 5m, and nobody looks at its frames any more \
+             (client silent for 350ms, ",
+        ),
+        (End::FastStop, "websocket_guard: tunnel cut after 5m: nginx was stopped at once (client "),
+    ] {
+        let end = ended(end);
+        let line = diagnose_end(&end).map_or_else(String::new, |d| d.line().to_string());
+        assert!(line.starts_with(text), "{line}");
+    }
+}
+
+fn frame_error(sender: Role, is_end: bool) -> End {
+    End::FrameError(FrameError { sender, violation: frame::Violation::Unmasked, is_end })
+}
+
+#[test]
+fn frames_tell_who_closed() {
+    let none = EndSigns::default();
+    let tracked = EndSigns { client_tracked: true, backend_tracked: true, ..none };
+    let eof = EndSigns { client_eof: true, backend_eof: true, ..tracked };
+    for (signs, end, name) in [
+        (EndSigns { client_eof: true, ..tracked }, End::ClientGone, "client-gone"),
+        (EndSigns { backend_eof: true, ..tracked }, End::BackendGone, "backend-gone"),
+        (EndSigns { client_first: true, ..eof }, End::ClientGone, "client-gone"),
+        (eof, End::BackendGone, "backend-gone"),
+        (EndSigns { client_tracked: false, client_first: true, ..eof }, End::Closed, ""),
+        (EndSigns { backend_tracked: false, ..eof }, End::Closed, ""),
+        (EndSigns { first_close: Some(Role::Client), ..eof }, End::ClientClose, "client-close"),
+        (EndSigns { first_close: Some(Role::Server), ..eof }, End::BackendClose, "backend-close"),
+        (
+            EndSigns { first_close: Some(Role::Client), backend_error: true, ..eof },
+            End::ClientClose,
+            "client-close",
+        ),
+        (EndSigns { first_close: Some(Role::Client), rc: 504, ..eof }, End::Idle, "idle"),
+        (
+            EndSigns { client_error: true, client_eof: true, ..tracked },
+            End::ClientReset,
+            "client-reset",
+        ),
+    ] {
+        assert_eq!(End::infer(signs), end, "{signs:?}");
+        assert_eq!(end.name(), name);
+    }
 }
 
 #[test]
@@ -1338,9 +1396,11 @@ proptest! {
         times in any::<[u64; 4]>(),
         rc in prop_oneof![Just(0), Just(408), Just(504), any::<isize>()],
         signs in any::<[bool; 6]>(),
+        tracked in any::<[bool; 3]>(),
     ) {
         let [client_eof, client_error, backend_eof, backend_error, backend_write_timedout, shutdown] =
             signs;
+        let [client_tracked, backend_tracked, client_first] = tracked;
         let [age_ms, limit_ms, client_silent_ms, backend_silent_ms] = times;
         let end = TunnelEnd {
             end: End::infer(EndSigns {
@@ -1351,6 +1411,10 @@ proptest! {
                 backend_error,
                 backend_write_timedout,
                 shutdown,
+                first_close: None,
+                client_tracked,
+                backend_tracked,
+                client_first,
             }),
             age_ms,
             limit_ms,

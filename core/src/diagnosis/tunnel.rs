@@ -1,6 +1,7 @@
 //! How a tunnel ended.
 
 use crate::findings::EndFinding;
+use crate::frame::{Role, Violation};
 use crate::words::Mode;
 
 use super::facts::Handler;
@@ -30,8 +31,16 @@ pub struct TunnelEnd<'a> {
 /// What ended a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The client or the backend closed it.
+    /// It ended in order, or in a way that is not known: nobody looked at its frames.
     Closed,
+    /// The client sent a Close frame first.
+    ClientClose,
+    /// The backend sent a Close frame first.
+    BackendClose,
+    /// The client's connection ended without a Close frame.
+    ClientGone,
+    /// The backend's connection ended without a Close frame.
+    BackendGone,
     /// The idle limit ran out.
     Idle,
     /// The client did not read.
@@ -44,6 +53,29 @@ pub enum End {
     BackendReset,
     /// worker_shutdown_timeout ran out.
     Shutdown,
+    /// nginx was stopped at once.
+    FastStop,
+    /// A frame broke RFC 6455.
+    FrameError(FrameError),
+    /// No answer of the client to a Ping of the guard's.
+    ClientDead,
+    /// No answer of the backend to one.
+    BackendDead,
+    /// Its lifetime was over.
+    Lifetime,
+    /// It was closed since its worker leaves.
+    Drained,
+}
+
+/// A frame that breaks RFC 6455.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameError {
+    /// Who sent it.
+    pub sender: Role,
+    /// The rule.
+    pub violation: Violation,
+    /// Whether the tunnel ends therefore; else it goes on, and its frames are not looked at any more.
+    pub is_end: bool,
 }
 
 /// What nginx's structures say when a tunnel ends.
@@ -63,6 +95,14 @@ pub struct EndSigns {
     pub backend_write_timedout: bool,
     /// `c->close` of the client and `ngx_exiting`: the shutdown timer closes connections so.
     pub shutdown: bool,
+    /// Who sent a Close frame first, if that is known.
+    pub first_close: Option<Role>,
+    /// Whether the frames of the client were looked at, all of them.
+    pub client_tracked: bool,
+    /// Whether the frames of the backend were looked at, all of them.
+    pub backend_tracked: bool,
+    /// Where both connections have ended: whether that of the client did first.
+    pub client_first: bool,
 }
 
 impl End {
@@ -74,12 +114,27 @@ impl End {
             504 => return Self::Idle,
             _ => {}
         }
+        match signs.first_close {
+            Some(Role::Client) => return Self::ClientClose,
+            Some(Role::Server) => return Self::BackendClose,
+            None => {}
+        }
         // nginx sets eof together with error when it could not read. An orderly close of one side
         // explains why the other side then fails.
         let client_closed = signs.client_eof && !signs.client_error;
         let backend_closed = signs.backend_eof && !signs.backend_error;
-        if client_closed || backend_closed {
-            Self::Closed
+        if client_closed && (signs.client_first || !backend_closed) {
+            if signs.client_tracked {
+                Self::ClientGone
+            } else {
+                Self::Closed
+            }
+        } else if backend_closed {
+            if signs.backend_tracked {
+                Self::BackendGone
+            } else {
+                Self::Closed
+            }
         } else if signs.backend_error {
             Self::BackendReset
         } else if signs.client_error {
@@ -94,13 +149,41 @@ impl End {
     /// Which finding it is; `None` for a normal end.
     pub(super) fn finding(self) -> Option<EndFinding> {
         Some(match self {
-            Self::Closed => return None,
+            Self::Closed | Self::ClientClose | Self::BackendClose => return None,
+            Self::ClientGone => EndFinding::TunnelClientGone,
+            Self::BackendGone => EndFinding::TunnelBackendGone,
             Self::Idle => EndFinding::TunnelIdle,
             Self::ClientStalled => EndFinding::TunnelClientStalled,
             Self::BackendStalled => EndFinding::TunnelBackendStalled,
             Self::ClientReset => EndFinding::TunnelClientReset,
             Self::BackendReset => EndFinding::TunnelBackendReset,
-            Self::Shutdown => EndFinding::TunnelShutdown,
+            Self::Shutdown | Self::FastStop => EndFinding::TunnelShutdown,
+            Self::FrameError(_) => EndFinding::TunnelFrameError,
+            Self::ClientDead => EndFinding::TunnelClientDead,
+            Self::BackendDead => EndFinding::TunnelBackendDead,
+            Self::Lifetime => EndFinding::TunnelLifetime,
+            Self::Drained => EndFinding::TunnelDrained,
         })
+    }
+
+    /// The value of `$websocket_guard_end`; empty where only frames would tell more.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "",
+            Self::ClientClose => "client-close",
+            Self::BackendClose => "backend-close",
+            Self::ClientGone => "client-gone",
+            Self::BackendGone => "backend-gone",
+            Self::Idle => "idle",
+            Self::ClientStalled => "client-stalled",
+            Self::BackendStalled => "backend-stalled",
+            Self::ClientReset => "client-reset",
+            Self::BackendReset => "backend-reset",
+            Self::Shutdown | Self::FastStop => "shutdown",
+            Self::FrameError(_) => "frame-error",
+            Self::ClientDead | Self::BackendDead => "ping-timeout",
+            Self::Lifetime => "lifetime",
+            Self::Drained => "drained",
+        }
     }
 }

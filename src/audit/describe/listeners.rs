@@ -8,8 +8,8 @@ use websocket_guard_core::audit::model::Listener;
 use websocket_guard_core::config::Node;
 use websocket_guard_core::words::Place;
 
+use crate::nginx::bytes;
 use crate::nginx::elements;
-use crate::request::bytes;
 
 /// The sockets that each server answers on (`ngx_http_add_server`).
 pub fn by_server(

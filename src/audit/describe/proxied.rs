@@ -14,11 +14,13 @@ use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::Mode;
 use websocket_guard_core::words::SetAt;
 
-use super::{origin, Describer};
-use crate::conf::{Forwarded, LocationConf};
+use super::describer::{origin, Describer};
+use crate::configuration::conf::LocationConf;
+use crate::configuration::foreign::proxies;
+use crate::configuration::words::Forwarded;
+use crate::nginx::bytes;
+use crate::nginx::http_version as as_version;
 use crate::nginx::{elements, ngx_str};
-use crate::proxies;
-use crate::request::{bytes, http_version as as_version};
 
 /// A location that one of the proxy modules serves.
 pub struct ProxiedLocation<'l, 'a> {

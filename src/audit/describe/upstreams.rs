@@ -13,8 +13,8 @@ use websocket_guard_core::audit::model::{Affinity, Upstream};
 use websocket_guard_core::config::{BlockKind, Directive, Node, Tree};
 use websocket_guard_core::words::Place;
 
+use crate::nginx::bytes;
 use crate::nginx::{c_bytes, elements};
-use crate::request::bytes;
 
 /// The upstreams, and where nginx has them.
 pub struct Upstreams<'a> {

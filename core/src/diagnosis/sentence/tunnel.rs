@@ -3,10 +3,11 @@
 use std::fmt::{self, Formatter};
 
 use crate::findings::EndFinding;
+use crate::frame::Role;
 use crate::text::duration::Duration;
 use crate::text::escape::Escaped;
 
-use crate::diagnosis::tunnel::TunnelEnd;
+use crate::diagnosis::tunnel::{End, FrameError, TunnelEnd};
 
 pub fn tunnel_end(f: &mut Formatter, finding: EndFinding, end: &TunnelEnd) -> fmt::Result {
     let TunnelEnd { handler, .. } = end;
@@ -35,6 +36,28 @@ pub fn tunnel_end(f: &mut Formatter, finding: EndFinding, end: &TunnelEnd) -> fm
         EndFinding::TunnelBackendReset => {
             write!(f, "tunnel ended after {age}: backend {peer} reset the connection (")
         }
+        EndFinding::TunnelClientGone => write!(
+            f,
+            "tunnel ended after {age}: the client's connection ended without a Close frame ("
+        ),
+        EndFinding::TunnelBackendGone => write!(
+            f,
+            "tunnel ended after {age}: the connection of backend {peer} ended without a Close frame ("
+        ),
+        EndFinding::TunnelFrameError => frame_error(f, end),
+        EndFinding::TunnelClientDead => {
+            write!(f, "tunnel cut after {age}: no answer of the client to a Ping for {limit} (")
+        }
+        EndFinding::TunnelBackendDead => {
+            write!(f, "tunnel cut after {age}: no answer of backend {peer} to a Ping for {limit} (")
+        }
+        EndFinding::TunnelLifetime => write!(f, "tunnel closed after {age}: its lifetime was over ("),
+        EndFinding::TunnelDrained => {
+            write!(f, "tunnel closed after {age}: its worker is leaving (")
+        }
+        EndFinding::TunnelShutdown if end.end == End::FastStop => {
+            write!(f, "tunnel cut after {age}: nginx was stopped at once (")
+        }
         EndFinding::TunnelShutdown => write!(
             f,
             "tunnel cut after {age}: the old worker was shut down by worker_shutdown_timeout after \
@@ -51,4 +74,22 @@ pub fn tunnel_end(f: &mut Formatter, finding: EndFinding, end: &TunnelEnd) -> fm
         );
     }
     f.write_str(finding.entry().fix)
+}
+
+fn frame_error(f: &mut Formatter, end: &TunnelEnd) -> fmt::Result {
+    let End::FrameError(FrameError { sender, violation, is_end }) = end.end else { return Ok(()) };
+    let age = Duration::about(end.age_ms);
+    let section = violation.section();
+    if is_end {
+        write!(f, "tunnel cut after {age}: ")?;
+    }
+    match sender {
+        Role::Client => f.write_str("the client")?,
+        Role::Server => write!(f, "backend {}", Escaped(end.peer))?,
+    }
+    write!(f, " broke RFC 6455 section {section}: {violation}")?;
+    if !is_end {
+        write!(f, "; its tunnel goes on after {age}, and nobody looks at its frames any more")?;
+    }
+    f.write_str(" (")
 }

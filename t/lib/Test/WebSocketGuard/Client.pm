@@ -19,6 +19,9 @@ use Test::WebSocketGuard::Stream;
 
 our @ISA = qw/ Test::WebSocketGuard::Stream Test::WebSocketGuard::Head /;
 
+# See Test::WebSocketGuard.
+my $slowness = $ENV{TEST_NGINX_SLOWNESS} // 1;
+
 # Open connections hold up the end of nginx, so that they are closed before it.
 my %clients;
 
@@ -28,7 +31,7 @@ sub close_all {
 
 sub connect {
     my ($class, %options) = @_;
-    my $self = bless { timeout => $options{timeout} // 10, owner => $$, greedy => 1 }, $class;
+    my $self = bless { timeout => $slowness * ($options{timeout} // 10), owner => $$, greedy => 1 }, $class;
 
     my $host = $options{host} // (($options{family} // 4) == 6 ? '::1' : '127.0.0.1');
     my $port = Test::Nginx::port($options{port} // ($options{ssl} ? 8443 : 8080));
@@ -103,7 +106,7 @@ sub request {
 
 sub read_response {
     my ($self, %options) = @_;
-    my $timeout = $options{timeout} // $self->{timeout};
+    my $timeout = defined $options{timeout} ? $slowness * $options{timeout} : $self->{timeout};
     delete @$self{qw/ head first_line headers body /};
     $self->{headers} = [];
 

@@ -12,7 +12,7 @@ use Test::WebSocketGuard::Sweep::Loop;
 our @ISA = 'Test::WebSocketGuard::Sweep::Loop';
 
 # A tunnel, or a request that is not to be answered, ends after so many seconds without a byte.
-my $IDLE = 0.8;
+my $IDLE = 0.4;
 
 my $SMALL = join '', map { "line $_ of a body\n" } 1 .. 20;
 
@@ -21,10 +21,11 @@ my $SMALL = join '', map { "line $_ of a body\n" } 1 .. 20;
 my %ANSWERS = (
     200       => sub { (_answer($_[0], '200 OK', $SMALL), 'keep') },
     chunked   => sub {
-        (_head($_[0], '200 OK', 'Transfer-Encoding: chunked') . sprintf("%x\r\n%s\r\n", length $SMALL, $SMALL), \'wait', "0\r\n\r\n", 'keep');
+        my $chunk = sprintf "%x\r\n%s\r\n", length $SMALL, $SMALL;
+        (_head($_[0], '200 OK', 'Transfer-Encoding: chunked') . $chunk, \'wait', "0\r\n\r\n", 'keep');
     },
     unsized   => sub { (_head($_[0], '200 OK') . $SMALL, \'wait', $SMALL, 'close') },
-    large     => sub { (_answer($_[0], '200 OK', 'x' x 200_000), 'keep') },
+    large     => sub { (_answer($_[0], '200 OK', 'x' x ($_[0]{head} =~ /^Range:/m ? 1_000 : 200_000)), 'keep') },
     304       => sub { (_head($_[0], '304 Not Modified'), 'keep') },
     302       => sub { (_answer($_[0], '302 Found', '', 'Location: http://localhost/elsewhere'), 'keep') },
     (map { my $status = $_; $status => sub { (_answer($_[0], "$status Answer", "no\n"), 'keep') } } 400, 401, 403, 404, 426, 500, 503),
@@ -36,8 +37,8 @@ my %ANSWERS = (
     'switch-bytes' => sub { (_switch($_[0]) . "\x81\x02hi", 'echo') },
     'switch-pieces' => sub { my $text = _switch($_[0]); (substr($text, 0, 50), \'wait', substr($text, 50) . "\x81\x02hi", 'echo') },
     'switch-large' => sub { (_switch($_[0]) . "\x82\x7f" . pack('Q>', 100_000) . 'x' x 100_000, 'echo') },
-    'switch-rate'  => sub { (_switch($_[0], headers => ['X-Accel-Limit-Rate: 50']), 'echo') },
-    'switch-rate-close' => sub { (_switch($_[0], headers => ['X-Accel-Limit-Rate: 60']), 'close') },
+    'switch-rate'  => sub { (_switch($_[0], headers => ['X-Accel-Limit-Rate: 100']), 'echo') },
+    'switch-rate-close' => sub { (_switch($_[0], headers => ['X-Accel-Limit-Rate: 120']), 'close') },
     'switch-length' => sub { (_switch($_[0], headers => ['Content-Length: 3']) . 'abc', 'echo') },
     'switch-chunked' => sub { (_switch($_[0], headers => ['Transfer-Encoding: chunked']) . "1\r\na\r\n0\r\n\r\n", 'echo') },
 
@@ -77,7 +78,9 @@ my %ANSWERS = (
 sub answers { return sort keys %ANSWERS }
 
 # Whether an answer begins with a 101.
-sub switches { return $_[0] =~ /switch|^101$|^(?:bad|no|wrong)-(?:accept|upgrade|connection)$|^(?:two-upgrades|subprotocol|extension)$/ }
+sub switches {
+    return $_[0] =~ /switch|^(?:bad|no|wrong)-(?:accept|upgrade|connection)$|^(?:101|two-upgrades|subprotocol|extension)$/;
+}
 
 # Until the test ends. Each listener has the argument that counts for it.
 sub serve {
@@ -185,10 +188,15 @@ sub _answer {
 sub _switch {
     my ($self, %options) = @_;
     my ($key) = $self->{head} =~ /^Sec-WebSocket-Key: (.*?)\r$/mi;
-    my %value = (upgrade => 'websocket', connection => 'Upgrade', accept => Test::WebSocketGuard::Client::accept_for($key // ''), %options);
+    my %value = (
+        upgrade    => 'websocket',
+        connection => 'Upgrade',
+        accept     => Test::WebSocketGuard::Client::accept_for($key // ''),
+        %options
+    );
+    my %name = (upgrade => 'Upgrade', connection => 'Connection', accept => 'Sec-WebSocket-Accept');
     return join "\r\n", 'HTTP/1.1 101 Switching Protocols',
-        (map { defined $value{$_} ? ({ upgrade => 'Upgrade', connection => 'Connection', accept => 'Sec-WebSocket-Accept' }->{$_} . ": $value{$_}") : () }
-            qw/ upgrade connection accept /),
+        (map {"$name{$_}: $value{$_}"} grep { defined $value{$_} } qw/ upgrade connection accept /),
         $self->_own_headers, @{ $options{headers} // [] }, '', '';
 }
 

@@ -13,7 +13,7 @@ use Time::HiRes qw/ time /;
 our @ISA = 'Test::WebSocketGuard::Sweep::Loop';
 
 # A request, or the end of a tunnel that the backend has closed, takes far less.
-my $LIMIT = 20 * ($ENV{TEST_NGINX_SLOWNESS} // 1);
+my $LIMIT = 30 * ($ENV{TEST_NGINX_SLOWNESS} // 1);
 
 my $PAUSE = 0.01;
 my $BODY  = join '', map { "part $_\n" } 1 .. 40;
@@ -73,15 +73,19 @@ sub _script {
     my ($case) = @_;
     my $first = _request($case, $case->{number});
     my @parts = _body($case);
-    my $again = "GET $case->{place_uri}?b=200&s=200&n=$case->{number}b HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    my $plain = sub { "GET $case->{place_uri}?b=200&s=200&v=none&n=$_[0] HTTP/1.1\r\nHost: localhost\r\n\r\n" };
+    my $again = $plain->("$case->{number}b");
 
     return (substr($first, 0, 60), \'pause', substr($first, 60), @parts, \'pause', 'leave') if $case->{client} eq 'leaves';
-    my @prime = $case->{place} =~ /^cache-(hit|expired)$/
-        ? ("GET $case->{place_uri}?b=200&s=200&v=none&n=$case->{number}&prime=$1 HTTP/1.1\r\nHost: localhost\r\n\r\n", '_response') : ();
+    my ($state) = $case->{place} =~ /^cache-(hit|expired)$/;
+    my @prime = $state ? ($plain->("$case->{number}&prime=$state"), '_response') : ();
+
     # The first bytes of a body come with the header.
-    return (@prime, $first . (@parts ? shift @parts : '') . (@parts ? '' : $again), @parts ? (@parts, $again) : (), '_response', '_response', '_finish')
-        if $case->{client} eq 'pipelined';
-    return (@prime, $first . (@parts ? shift @parts : ''), @parts, '_response', $case->{client} eq 'keepalive' ? ($again, '_response') : (), '_finish');
+    $first .= shift @parts if @parts;
+    if ($case->{client} eq 'pipelined') {
+        return (@prime, $first . (@parts ? '' : $again), @parts ? (@parts, $again) : (), '_response', '_response', '_finish');
+    }
+    return (@prime, $first, @parts, '_response', $case->{client} eq 'keepalive' ? ($again, '_response') : (), '_finish');
 }
 
 sub _request {
@@ -119,8 +123,9 @@ sub _body {
 # As little HTTP/2 as that takes (RFC 9113; RFC 7541 section 6.2.2 for the headers).
 sub _script_h2 {
     my ($case) = @_;
-    my @headers = grep { ref || !/^connection$/i } @{ $KINDS{ $case->{kind} } };
-    my @fields = (':method', $case->{body} eq 'none' ? 'GET' : 'POST', ':scheme', 'http', ':path', _uri($case, $case->{number}), ':authority', 'localhost');
+    my $method = $case->{body} eq 'none' ? 'GET' : 'POST';
+    my $uri    = _uri($case, $case->{number});
+    my @fields = (':method', $method, ':scheme', 'http', ':path', $uri, ':authority', 'localhost');
     my @pairs = @{ $KINDS{ $case->{kind} } };
     while (my ($name, $value) = splice @pairs, 0, 2) {
         push @fields, lc $name, $value if $name !~ /^(?:Connection|HTTP2-Settings)$/;

@@ -1,0 +1,8 @@
+//! The WebSocket recipe: what the guard makes of a location's proxy settings.
+
+pub mod cache;
+pub mod headers;
+pub mod merge;
+pub mod params;
+pub mod settings;
+pub mod timeouts;

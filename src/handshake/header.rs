@@ -1,0 +1,95 @@
+//! The Upgrade header, as soon as it has come.
+//!
+//! nginx looks up the handler of each request header in a table that is built for every
+//! configuration. The guard puts its own in the place of that for Upgrade.
+
+use core::ptr;
+
+use ngx::core::Status;
+use ngx::ffi::{
+    ngx_cacheline_size, ngx_conf_t, ngx_hash_init, ngx_hash_init_t, ngx_hash_key_lc,
+    ngx_hash_key_t, ngx_http_finalize_request, ngx_http_header_t, ngx_http_headers_in,
+    ngx_http_request_t, ngx_int_t, ngx_table_elt_t, ngx_uint_t, NGX_HTTP_INTERNAL_SERVER_ERROR,
+};
+use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
+
+use crate::configuration::conf::MainConf;
+use crate::nginx::{array_of, AllocationFailed};
+use crate::request::view::Request;
+
+/// Builds the table of request headers anew, with the guard's handler for Upgrade lines
+/// (`ngx_http_init_headers_in_hash`). No other header can have one: a module that looks a header up
+/// there (embedded perl, njs) takes what stands at the entry's offset in `headers_in` for its lines, and
+/// nginx keeps none of the others there.
+pub fn watch(cf: &mut ngx_conf_t, main: &mut MainConf) -> Result<(), AllocationFailed> {
+    let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
+    let mut headers = known_headers();
+    for header in headers.iter_mut().filter(|header| header.name.as_bytes() == b"Upgrade") {
+        main.process_upgrade = header.handler.replace(upgrade_line);
+    }
+    let headers = array_of(cf, headers.into_iter())?;
+
+    // SAFETY: the array lives as long as the hash, in the configuration's pool.
+    unsafe {
+        let headers = headers.as_ref();
+        let mut keys: Vec<ngx_hash_key_t> = (0..headers.nelts)
+            .map(|n| headers.elts.cast::<ngx_http_header_t>().add(n))
+            .map(|header| ngx_hash_key_t {
+                key: (*header).name,
+                key_hash: ngx_hash_key_lc((*header).name.data, (*header).name.len),
+                value: header.cast(),
+            })
+            .collect();
+        let mut hash = ngx_hash_init_t {
+            hash: &mut core.headers_in_hash,
+            key: Some(ngx_hash_key_lc),
+            max_size: 512,
+            bucket_size: 64usize.next_multiple_of(ngx_cacheline_size.max(1)),
+            name: c"headers_in_hash".as_ptr().cast_mut(),
+            pool: cf.pool,
+            temp_pool: ptr::null_mut(),
+        };
+        match ngx_hash_init(&mut hash, keys.as_mut_ptr(), keys.len()) {
+            0 => Ok(()),
+            _ => Err(AllocationFailed),
+        }
+    }
+}
+
+/// The request headers that nginx knows (`ngx_http_headers_in`).
+fn known_headers() -> Vec<ngx_http_header_t> {
+    let mut headers = Vec::new();
+    // SAFETY: the table ends with an entry without a name.
+    unsafe {
+        let mut header = ptr::addr_of!(ngx_http_headers_in).cast::<ngx_http_header_t>();
+        while !(*header).name.is_empty() {
+            headers.push(*header);
+            header = header.add(1);
+        }
+    }
+    headers
+}
+
+/// The handler of an Upgrade line: nginx's own, and the request is remembered.
+///
+/// # Safety
+/// Called by nginx with a live request and a line of its header.
+unsafe extern "C" fn upgrade_line(
+    r: *mut ngx_http_request_t,
+    line: *mut ngx_table_elt_t,
+    offset: ngx_uint_t,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a live request and a line of its header.
+    let Some(request) = (unsafe { Request::new(r) }) else { return Status::NGX_ERROR.into() };
+    let process = request.main_conf().and_then(|main| main.process_upgrade);
+    match (request.start_attempt(), process) {
+        // SAFETY: nginx passes a live request and a line of its header; the function is nginx's for this header.
+        (Some(_), Some(process)) => unsafe { process(r, line, offset) },
+        _ => {
+            // A handler that fails ends the request, as those of nginx do.
+            // SAFETY: nginx passes a live request and a line of its header.
+            unsafe { ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t) };
+            Status::NGX_ERROR.into()
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The backend's 101 (RFC 6455 section 4.1): verified before a byte is tunnelled.
+
+use ngx::ffi::{
+    ngx_http_clean_header, ngx_http_upstream_t, ngx_int_t, NGX_HTTP_BAD_GATEWAY,
+    NGX_HTTP_SWITCHING_PROTOCOLS,
+};
+use websocket_guard_core::diagnosis::SwitchFault;
+use websocket_guard_core::handshake::switch::{Offer, Switch};
+use websocket_guard_core::http::field::{self, Fields};
+
+use crate::configuration::conf::LocationConf;
+use crate::nginx::fields;
+use crate::report::{end, outcome};
+use crate::request::exchange::Exchange;
+use crate::request::view::Request;
+use crate::tunnel;
+
+/// Called with the header of a 101, before it is sent to the client. `Err` holds the status that the
+/// client gets instead.
+///
+/// In a location that is not guarded the fault is only noted.
+pub fn verify(request: Request) -> Result<(), ngx_int_t> {
+    let (Some(upstream), Some(conf)) = (request.upstream(), request.location()) else {
+        return Ok(());
+    };
+    // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
+    let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
+    let fault = fault(&request, conf, upstream);
+    let guarded = conf.mode().is_guarded();
+    let known = request.attempt().is_some();
+    if let (Some(fault), Some(attempt)) = (fault, request.start_attempt()) {
+        if !known {
+            attempt.note_response(&request);
+        }
+        if let Some(exchange) = attempt.exchange(&request) {
+            exchange.note_switch_fault(&request, fault);
+        }
+    }
+
+    let fatal = match fault {
+        None => false,
+        Some(SwitchFault::Unsolicited) => true,
+        Some(SwitchFault::Wrong(fault)) => fault.is_fatal(),
+    };
+    if fatal && guarded {
+        return Err(refuse(request));
+    }
+    if upstream.upgrade() != 0 {
+        tunnel::begin(request, conf, end::report);
+        if fault.is_some() {
+            // The tunnel may live long; the reason why the client closes it is told now.
+            outcome::report(&request);
+        }
+    }
+    Ok(())
+}
+
+/// Called with a header that has the status of an error: it may hide that of a backend that was not asked to switch
+/// protocols, since a guarded location forwards no upgrade for such a page.
+pub fn verify_hidden(request: Request) -> Result<(), ngx_int_t> {
+    let (Some(upstream), Some(conf)) = (request.upstream(), request.location()) else {
+        return Ok(());
+    };
+    // SAFETY: the upstream belongs to the live request.
+    let upstream = unsafe { upstream.as_ref() };
+    let is_101 = upstream.headers_in.status_n == NGX_HTTP_SWITCHING_PROTOCOLS as usize;
+    if is_101 && conf.mode().is_guarded() {
+        return Err(refuse(request));
+    }
+    Ok(())
+}
+
+fn refuse(request: Request) -> ngx_int_t {
+    // SAFETY: nothing of the response was sent yet.
+    unsafe { ngx_http_clean_header(request.as_ptr()) };
+    NGX_HTTP_BAD_GATEWAY as ngx_int_t
+}
+
+fn fault(
+    request: &Request,
+    conf: &LocationConf,
+    upstream: &'static ngx_http_upstream_t,
+) -> Option<SwitchFault<'static>> {
+    if upstream.upgrade() == 0 {
+        return Some(SwitchFault::Unsolicited);
+    }
+    let exchange = request.attempt().and_then(|attempt| attempt.exchange(request));
+    match exchange.and_then(Exchange::head) {
+        Some(sent) => compare(conf, upstream, sent.fields()),
+        // uwsgi and scgi pass the client's header on as it is.
+        None => compare(conf, upstream, request.fields()),
+    }
+}
+
+fn compare(
+    conf: &LocationConf,
+    upstream: &'static ngx_http_upstream_t,
+    sent: impl Fields<'static>,
+) -> Option<SwitchFault<'static>> {
+    let [upgrade, connection, accept, subprotocol, extensions] = field::find(
+        fields(&upstream.headers_in.headers),
+        [
+            "Upgrade",
+            "Connection",
+            "Sec-WebSocket-Accept",
+            "Sec-WebSocket-Protocol",
+            "Sec-WebSocket-Extensions",
+        ],
+    );
+    let switch = Switch { upgrade, connection, accept, subprotocol, extensions };
+    let [upgrade, key, subprotocols, extensions] = field::find(
+        sent,
+        ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"],
+    );
+    // A location's own proxy_set_header may have sent more than is allowed.
+    let allowed = conf.protocols().filter(|_| conf.mode().is_guarded());
+    let sent = Offer { upgrade, allowed, key, subprotocols, extensions };
+    match switch.verify(&sent) {
+        Ok(()) => None,
+        Err(_) if sent.offers_nothing() => Some(SwitchFault::Unsolicited),
+        Err(fault) => Some(SwitchFault::Wrong(fault)),
+    }
+}

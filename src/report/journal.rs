@@ -1,0 +1,122 @@
+//! Writes diagnoses to the error log, and keeps a client from flooding it.
+//!
+//! In each worker a [`Flood`] decides, for a [`WINDOW`] of time, which lines are written. The others are
+//! counted, and the sums are written when the window ends.
+
+use core::cell::UnsafeCell;
+use core::fmt::{self, Write};
+use core::ptr;
+
+use ngx::ffi::{ngx_event_t, ngx_log_t, ngx_msec_t};
+use websocket_guard_core::diagnosis::flood::{Flood, Sum};
+use websocket_guard_core::diagnosis::Diagnosis;
+use websocket_guard_core::findings::Finding;
+
+use crate::configuration::conf::LocationConf;
+use crate::configuration::words::{nginx_level, LogLevel};
+use crate::nginx::text::Filler;
+use crate::nginx::{write_line, OneThread, Timer};
+use crate::request::view::{Location, Request};
+
+/// How long a window is, in milliseconds.
+const WINDOW: ngx_msec_t = 10_000;
+
+/// Writes a diagnosis, unless it is silenced, below the level of the error log, or one of too many.
+pub fn write(request: &Request, location: Location, diagnosis: &Diagnosis) {
+    let finding = diagnosis.finding();
+    let Some(level) = level(location.conf, diagnosis) else { return };
+    let log = request.connection().log;
+    // SAFETY: a connection has a log.
+    let enabled = unsafe { (*log).log_level >= level as usize };
+    if !enabled || location.conf.ignores(finding) || !admit(finding, level, location) {
+        return;
+    }
+    // SAFETY: the log is live. What nginx was doing does not belong into the line.
+    unsafe {
+        let action = ptr::replace(&mut (*log).action, ptr::null_mut());
+        print(log, level, format_args!("{}", diagnosis.line()));
+        (*log).action = action;
+    }
+}
+
+/// The level at which a diagnosis is written; `None` if it is not.
+fn level(conf: &LocationConf, diagnosis: &Diagnosis) -> Option<u32> {
+    let LogLevel::Level(configured) = conf.log() else { return None };
+    Some(diagnosis.level().map_or(configured, nginx_level))
+}
+
+/// # Safety
+/// `log` must be live.
+unsafe fn print(log: *mut ngx_log_t, level: u32, line: fmt::Arguments) {
+    let mut buffer = [0; Diagnosis::LINE_MAX];
+    let mut filler = Filler::new(&mut buffer);
+    // A longer line is cut, and nothing else can fail.
+    let _ = filler.write_fmt(line);
+    let length = filler.length();
+    // SAFETY: the log is live.
+    unsafe { write_line(log, level, buffer.get(..length).unwrap_or_default()) };
+}
+
+/// The current window of this worker. All of it is static: it takes no memory when there is none.
+static WINDOW_OF_WORKER: OneThread<UnsafeCell<Flood<Subject>>> =
+    OneThread::new(UnsafeCell::new(Flood::new()));
+
+/// Its end.
+static END_OF_WINDOW: OneThread<Timer> = OneThread::new(Timer::new());
+
+/// What a sum is about.
+#[derive(Clone, Copy)]
+struct Subject {
+    finding: Finding,
+    level: u32,
+    location: Location,
+}
+
+/// Whether another line of this finding may be written; if not, it is counted.
+fn admit(finding: Finding, level: u32, location: Location) -> bool {
+    // SAFETY: one thread, and nothing called here comes back.
+    let flood = unsafe { &mut *WINDOW_OF_WORKER.get() };
+    // The window begins with the first event.
+    END_OF_WINDOW.start(WINDOW, Some(expired));
+    // No address has more than 57 bits.
+    let key = (ptr::from_ref(location.conf) as u64) << 7 | finding as u64;
+    flood.admit(key, level, Subject { finding, level, location })
+}
+
+/// Ends the window of this worker, and writes the sums.
+pub fn flush() {
+    // SAFETY: as in `admit`.
+    let flood = unsafe { &mut *WINDOW_OF_WORKER.get() };
+    END_OF_WINDOW.stop();
+    flood.end(|sum| {
+        let Sum { events, subject: Subject { finding, level, location }, of_others } = sum;
+        let seconds = WINDOW / 1000;
+        // SAFETY: the location's error log lives as long as its configuration.
+        unsafe {
+            let log = location.core.error_log;
+            if (*log).log_level < level as usize {
+                return;
+            }
+            if of_others {
+                let line = format_args!(
+                    "websocket_guard: {events} more in the last {seconds}s: other findings and locations"
+                );
+                return print(log, level, line);
+            }
+            let place = location.place();
+            let line = format_args!(
+                "websocket_guard: {events} more in the last {seconds}s: {place} [{}]",
+                finding.slug()
+            );
+            print(log, level, line);
+        }
+    });
+}
+
+const _: () = assert!(Finding::ALL.len() <= 128);
+
+/// # Safety
+/// Called by nginx for the timer of a window.
+unsafe extern "C" fn expired(_: *mut ngx_event_t) {
+    flush();
+}

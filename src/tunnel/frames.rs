@@ -1,0 +1,152 @@
+//! The frames of one direction of a tunnel, and the slow way of bytes that are more than payload.
+
+use core::cell::Cell;
+use core::mem::MaybeUninit;
+
+use ngx::ffi::ngx_log_t;
+use websocket_guard_core::frame::control::Close;
+use websocket_guard_core::frame::{
+    Event, Options, Pings, Refusal, Reserved, Role, Step, Tail, Tracker, Violation,
+};
+
+use super::own::Own;
+use crate::nginx::AllocationFailed;
+
+/// The frames of one direction.
+pub struct Lane {
+    tracker: Cell<Tracker>,
+    /// The bytes of a frame that is not there as far as it must be.
+    tail: Cell<Option<Own<Tail>>>,
+}
+
+/// What is to be passed on of some bytes.
+pub struct Passed {
+    pub start: usize,
+    pub end: usize,
+    /// How many bytes are left, with those behind the end, when Pongs were cut out.
+    pub length: usize,
+    /// The rule that the frame behind them breaks.
+    pub violation: Option<Violation>,
+}
+
+/// What is worth to be known of the frames that pass.
+pub enum Notice<'b> {
+    Close(Close<'b>),
+    Ping,
+    /// The Pong of a Ping of the guard's.
+    Answer(u32),
+}
+
+impl Lane {
+    /// A direction in which nothing was sent yet; without `reserved` it has no frames.
+    pub fn new(sender: Role, reserved: Option<Reserved>) -> Self {
+        let mut tracker = Tracker::new(sender, reserved.unwrap_or(Reserved::ANY));
+        if reserved.is_none() {
+            tracker.give_up();
+        }
+        Self { tracker: Cell::new(tracker), tail: Cell::new(None) }
+    }
+
+    /// Where the direction stands.
+    pub fn tracker(&self) -> Tracker {
+        self.tracker.get()
+    }
+
+    /// A Close of ours was sent this way.
+    pub fn close(&self) {
+        self.change(Tracker::close);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Tracker)) {
+        let mut tracker = self.tracker.get();
+        change(&mut tracker);
+        self.tracker.set(tracker);
+    }
+
+    /// Whether all of the bytes can be passed on without a closer look.
+    #[inline(always)]
+    pub fn pass(&self, bytes: &[u8]) -> bool {
+        // SAFETY: a worker has one thread, and the reference is not kept.
+        unsafe { &mut *self.tracker.as_ptr() }.pass(bytes, u64::MAX)
+    }
+
+    /// Whether there are bytes to be put in front of those that are read next.
+    #[inline(always)]
+    pub fn has_front(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { &*self.tail.as_ptr() }.is_some()
+    }
+
+    /// Puts them there, and tells how many they are.
+    pub fn put_front(&self, room: &mut [MaybeUninit<u8>]) -> usize {
+        // SAFETY: as above.
+        let Some(tail) = (unsafe { &*self.tail.as_ptr() }) else { return 0 };
+        for (to, from) in room.iter_mut().zip(tail.bytes()) {
+            to.write(*from);
+        }
+        tail.bytes().len()
+    }
+
+    /// The bytes that are held back, when nothing more will come.
+    pub fn take_held(&self) -> Option<Own<Tail>> {
+        self.tail.take().filter(|tail| tail.passed() == 0)
+    }
+
+    /// Looks at bytes, those put in front included, frame by frame. Pongs that answer `pings` are cut out. With
+    /// `stops` it goes no further than to the first place where a frame of ours may follow.
+    #[inline(never)]
+    pub fn look(
+        &self,
+        bytes: &mut [u8],
+        log: *mut ngx_log_t,
+        stops: bool,
+        pings: Option<&Pings>,
+        mut notice: impl FnMut(Notice),
+    ) -> Result<Passed, AllocationFailed> {
+        let mut tracker = self.tracker.get();
+        let start = self.tail.take().map_or(0, |tail| tail.passed());
+        let (mut end, mut length_of_all) = (0, bytes.len());
+        let mut violation = None;
+        while let Some(rest @ [_, ..]) = bytes.get(end..length_of_all) {
+            if stops && end > 0 && end >= start && tracker.may_inject() {
+                break;
+            }
+            match tracker.step(rest, &mut Options { pings, size: None }) {
+                Ok(Step { event: Event::Incomplete { held }, .. }) => {
+                    self.tail.set(Some(Own::new(Tail::new(rest, held), log)?));
+                    if !held {
+                        end = length_of_all;
+                    }
+                    break;
+                }
+                Ok(Step { event, length, .. }) => {
+                    match event {
+                        Event::Close(close) => notice(Notice::Close(close)),
+                        Event::Ping(_) => notice(Notice::Ping),
+                        Event::OwnPong(number) => {
+                            notice(Notice::Answer(number));
+                            bytes.copy_within(end + length..length_of_all, end);
+                            length_of_all -= length;
+                            continue;
+                        }
+                        _ => {}
+                    }
+                    end += length;
+                }
+                Err(Refusal::Violation(broken)) => {
+                    violation = Some(broken);
+                    break;
+                }
+                // There is no limit.
+                Err(Refusal::TooLarge(_)) => break,
+            }
+        }
+        self.tracker.set(tracker);
+        Ok(Passed { start, end: end.max(start), length: length_of_all, violation })
+    }
+
+    /// Looks at no more frames.
+    pub fn give_up(&self) {
+        self.change(Tracker::give_up);
+    }
+}
