@@ -153,7 +153,7 @@ location /chat {
 
     H2Upstream "h2-upstream", Error;
     title: "the location speaks HTTP/2 to the backend",
-    cause: "HTTP/2 has no Upgrade header, and nginx does not open a WebSocket over it in another way (RFC 8441)",
+    cause: "HTTP/2 has no Upgrade header, and nginx does not open a WebSocket over it in another way (RFC 8441). \"websocket_guard on;\" uses HTTP/1.1 in place of an inherited version; \"auto\" leaves the version as it is, since plain requests may need it",
     fix: "add \"websocket_guard on;\" to the location, or \"proxy_http_version 1.1;\"",
     symptom: "every upgrade fails, plain requests work",
     example: "\
