@@ -5,4 +5,5 @@ pub mod directives;
 pub mod foreign;
 pub mod recipe;
 pub mod sockets;
+pub mod tunnels;
 pub mod words;

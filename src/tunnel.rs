@@ -18,10 +18,15 @@ mod buffer;
 mod closing;
 mod end;
 mod frames;
+mod leaving;
+mod lifetime;
 mod own;
+mod ping;
 mod pump;
 mod side;
 mod trim;
+mod watch;
+mod wheel;
 
 /// Called with the headers of a 101 before they are sent: the tunnel goes on with its own
 /// timeouts, and its end will be seen.
@@ -57,9 +62,10 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     Ok(())
 }
 
-/// Called when a worker exits: at a fast stop (SIGTERM) nginx leaves its connections to the system, and the
+/// Called when a worker exits: what became of its tunnels. At a fast stop (SIGTERM) nginx leaves its connections to the system, and the
 /// tunnels that the guard moves are told.
 pub fn stop(cycle: &ngx_cycle_t) {
+    leaving::sum_up(cycle);
     // SAFETY: nginx changes it between two events only.
     if unsafe { ngx_terminate } == 0 {
         return;
@@ -119,5 +125,6 @@ fn part(request: Request, end: End) {
 fn note_carried(request: &Request, attempt: &Attempt) {
     if let (Some(pump), Some(record)) = (Pump::of(request), attempt.record.get()) {
         record.note_carried(pump.carried(Role::Client), pump.carried(Role::Server));
+        record.note_round_trips(pump.round_trip(Role::Client), pump.round_trip(Role::Server));
     }
 }

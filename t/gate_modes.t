@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # What becomes of a malformed handshake where it is not refused: "websocket_guard_handshake lenient" and the modes
-# auto, check and off. If no tunnel comes of it, one line tells why.
+# auto, check and off. Where there is no tunnel in the end, one line tells why.
 
 use strict;
 use warnings;

@@ -133,7 +133,8 @@ fn describe(report: &mut Report, locations: &str, all: &[Measured]) {
         peaks.bars.push(Bar { label, value: mebibytes, text: format!("{mebibytes:.0}") });
         if measured.variant == Variant::Guard {
             for (what, estimate) in [("instructions", instructions), ("peak memory", memory)] {
-                let what = format!("Load of {locations} locations: {what} × hand");
+                let what =
+                    format!("Configuration of {locations} locations: {what}, guard / by hand");
                 report.goal(what, Bound::AtMost(1.0), estimate);
             }
         }

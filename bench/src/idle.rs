@@ -137,14 +137,14 @@ fn describe(report: &mut Report, all: &Measured) {
 
 fn goals(report: &mut Report, guard: &[Sample], hand: &[Sample]) {
     let against = |value| Estimate::ratio(&values(guard, value), &values(hand, value));
-    report.goal("Idle tunnel: memory × hand", Bound::AtMost(0.6), against(Sample::idle));
+    report.goal("Idle tunnel: memory, guard / by hand", Bound::AtMost(0.6), against(Sample::idle));
     report.goal(
-        "Idle tunnel that has carried 64 KiB: memory × hand",
+        "Idle tunnel that has carried 64 KiB: memory, guard / by hand",
         Bound::AtMost(0.6),
         against(Sample::after_message),
     );
     report.goal(
-        "Part of the memory returned after close",
+        "Closed tunnels: memory given back / memory that they took",
         Bound::Above(0.9),
         Estimate::of(&values(guard, Sample::returned)),
     );

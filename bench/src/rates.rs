@@ -250,14 +250,18 @@ fn goals(report: &mut Report, workload: &Workload, all: &[Series], hand: &Series
     };
     if let Some(goal) = workload.goal {
         let measured = Estimate::ratio(&guard.cpu(), &hand.cpu());
-        report.goal(format!("{}: CPU × hand", workload.title), Bound::AtMost(goal), measured);
+        report.goal(
+            format!("{}: CPU time, guard / by hand", workload.title),
+            Bound::AtMost(goal),
+            measured,
+        );
     }
     if workload.message == Some(64 << 10) {
         for other in [HAPROXY, CADDY] {
             if let Some(series) = all.iter().find(|series| series.subject.name == other.name) {
                 let measured = Estimate::ratio(&guard.rate(), &series.rate());
                 report.goal(
-                    format!("{}: rate × {}", workload.title, other.name),
+                    format!("{}: rate, guard / {}", workload.title, other.name),
                     Bound::Above(1.0),
                     measured,
                 );

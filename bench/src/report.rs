@@ -74,6 +74,15 @@ impl Report {
 
     /// The sections and the goals that they bear on.
     pub fn text(&self) -> String {
+        let mut text = String::new();
+        if !self.goals.is_empty() {
+            text += "\n## Goals\n";
+            text += &self.goals_table();
+        }
+        text + &self.body
+    }
+
+    fn goals_table(&self) -> String {
         let rows: Vec<Vec<String>> = self
             .goals
             .iter()
@@ -82,15 +91,10 @@ impl Report {
                     Bound::AtMost(bound) => format!("≤ {bound}"),
                     Bound::Above(bound) => format!("> {bound}"),
                 };
-                vec![goal.what.clone(), bound, ratio(&goal.measured), goal.verdict().to_owned()]
+                vec![goal.what.clone(), ratio(&goal.measured), bound, goal.verdict().to_owned()]
             })
             .collect();
-        let mut text = String::new();
-        if !rows.is_empty() {
-            text += "\n## Goals\n";
-            text += &table(&["", "goal", "measured", ""], &rows);
-        }
-        text + &self.body
+        table(&["", "measured", "goal", ""], &rows)
     }
 
     /// Writes `benchmarks.md` and `benchmarks/*.svg` into a directory.
@@ -103,7 +107,7 @@ impl Report {
         write(&directory.join("benchmarks.md"), &format!("{introduction}{}", self.text()))
     }
 
-    /// Writes the figures that have a goal between the two marks in a file.
+    /// Writes the goals, met or missed, between the two marks in a file.
     pub fn quote(&self, file: &Path) -> Result<()> {
         let text = read(file)?;
         let quoted = self.quoted(&text);
@@ -114,9 +118,7 @@ impl Report {
     fn quoted(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(QUOTE)?;
         let (_, after) = rest.split_once(END_OF_QUOTE)?;
-        let rows: Vec<Vec<String>> =
-            self.goals.iter().map(|goal| vec![goal.what.clone(), ratio(&goal.measured)]).collect();
-        let table = table(&["", "measured"], &rows);
+        let table = self.goals_table();
         Some(format!("{before}{QUOTE}\n{table}\n{END_OF_QUOTE}{after}"))
     }
 }
@@ -182,9 +184,11 @@ mod tests {
     fn figures_are_quoted_between_the_marks() {
         let mut report = Report::default();
         report.goal("x", Bound::AtMost(1.0), Estimate::exact(0.5));
+        report.goal("y", Bound::AtMost(1.0), Estimate::exact(1.5));
         let text = format!("before\n{QUOTE}\nold\n{END_OF_QUOTE}\nafter\n");
         let quoted = report.quoted(&text);
-        let table = "\n|  | measured |\n|---|---:|\n| x | 0.5000 |\n";
+        let table = "\n|  | measured | goal |  |\n|---|---:|---:|---:|\n\
+                     | x | 0.5000 | ≤ 1 | met |\n| y | 1.5000 | ≤ 1 | **missed** |\n";
         assert_eq!(quoted, Some(format!("before\n{QUOTE}\n{table}\n{END_OF_QUOTE}\nafter\n")));
         assert_eq!(report.quoted("no marks"), None);
     }

@@ -19,13 +19,13 @@ use websocket_guard_core::frame::{
 use websocket_guard_core::handshake::accept::accept;
 use websocket_guard_core::handshake::origin::{OriginPolicy, Own};
 use websocket_guard_core::handshake::switch::{Offer, Switch};
-use websocket_guard_core::handshake::upgrade::Protocols;
+use websocket_guard_core::handshake::upgrade::{first_that_can_be_listed, Protocols};
 use websocket_guard_core::handshake::{Request, Violation};
 use websocket_guard_core::http::field::find;
 use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::text::escape::Escaped;
-use websocket_guard_core::words::{Mode, Place};
+use websocket_guard_core::words::{is_polled, Mode, Place};
 
 #[test]
 fn frames_are_tracked_without_allocations() {
@@ -163,13 +163,17 @@ fn a_request_is_searched_without_allocations() {
     let hosts = host.count();
     let written =
         protocols.as_ref().map(|protocols| write!(output, "{}", protocols.select(upgrade)));
+    let listed = first_that_can_be_listed([&b"h2c, a b"[..], b"a/b/c, \xff, foo"].into_iter());
+    let polled = is_polled(br"^/app/Socket\.io/");
     let after = ALLOCATIONS.get();
 
+    assert!(polled);
     assert_eq!(after - before, 0);
     assert_eq!(allowed, [true, false, true, false]);
     assert_eq!((head.uri(), hosts), (&b"/x"[..], 1));
     assert_eq!(written, Ok(Ok(())));
     assert_eq!(output, "foo/2, chat, websocket");
+    assert_eq!(listed, Some(&b"foo"[..]));
 }
 
 #[test]

@@ -87,9 +87,10 @@ pub unsafe fn nodes<'a>(
     for conf in confs {
         if let Some(node) = nodes.get_mut(conf.number as usize) {
             let mut next = || blocks.next(conf.opened.file.as_bytes(), conf.opened.line);
-            // An upstream block in the same line is not among the levels.
+            // http and upstream blocks in the same line are not among the levels.
             *node = next();
-            while node.is_some_and(|node| node.kind() == BlockKind::Upstream) {
+            while node.is_some_and(|it| matches!(it.kind(), BlockKind::Http | BlockKind::Upstream))
+            {
                 *node = next();
             }
         }

@@ -4,6 +4,7 @@ use core::mem::zeroed;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use ngx::ffi::{
     ngx_close_glob, ngx_conf_full_name, ngx_conf_t, ngx_glob_t, ngx_open_glob, ngx_read_glob,
@@ -13,13 +14,23 @@ use websocket_guard_core::config::{Files, Tree};
 
 use crate::nginx::bytes;
 
-/// Reads the text of the configuration a second time; `None` if it cannot be read, as where it came
-/// from a pipe.
+/// Reads the text of the configuration a second time; `None` if it cannot be read.
 pub fn read(cf: &mut ngx_conf_t) -> Option<Tree> {
     // SAFETY: the cycle that is being configured is live.
     let name = bytes(unsafe { (*cf.cycle).conf_file });
-    let text = fs::read(OsStr::from_bytes(name)).ok()?;
+    let text = text(name)?;
     Some(Tree::parse(name, text, &mut Included { cf }))
+}
+
+/// What nginx has read of a file. It reads as many bytes as the file's size says, and so none of a device or a pipe:
+/// a second look there could wait for ever.
+fn text(name: &[u8]) -> Option<Vec<u8>> {
+    let path = Path::new(OsStr::from_bytes(name));
+    if fs::metadata(path).ok()?.is_file() {
+        fs::read(path).ok()
+    } else {
+        Some(Vec::new())
+    }
 }
 
 /// Opens included files (`ngx_conf_include`).
@@ -32,7 +43,7 @@ impl Files for Included<'_> {
         self.names(pattern)?
             .into_iter()
             .map(|name| {
-                let text = fs::read(OsStr::from_bytes(&name)).ok()?;
+                let text = text(&name)?;
                 Some((name, text))
             })
             .collect()

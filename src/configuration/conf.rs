@@ -23,6 +23,7 @@ use crate::configuration::foreign::proxies::Proxies;
 use crate::configuration::recipe::cache::ConditionList;
 use crate::configuration::recipe::headers::HeaderList;
 use crate::configuration::recipe::settings::Recipe;
+use crate::configuration::tunnels::{Drain, Lifetime, PingConf};
 use crate::configuration::words::{Forwarded, LogLevel, TunnelLoop};
 use crate::nginx::bytes;
 use crate::nginx::delivery::Delivered;
@@ -176,6 +177,12 @@ pub struct LocationConf {
     pub close: Option<bool>,
     /// `websocket_guard_frames`: whether they must keep to the rules
     pub strict_frames: Option<bool>,
+    /// `websocket_guard_ping`
+    pub ping: Option<Option<PingConf>>,
+    /// `websocket_guard_lifetime`
+    pub lifetime: Option<Lifetime>,
+    /// `websocket_guard_drain`
+    pub drain: Option<Option<Drain>>,
     /// `websocket_guard_upgrade`
     pub protocols: Option<NonNull<Protocols>>,
     /// `websocket_guard_forwarded`
@@ -211,6 +218,9 @@ impl LocationConf {
         self.tunnel = self.tunnel.or(parent.tunnel);
         self.close = self.close.or(parent.close);
         self.strict_frames = self.strict_frames.or(parent.strict_frames);
+        self.ping = self.ping.or(parent.ping);
+        self.lifetime = self.lifetime.or(parent.lifetime);
+        self.drain = self.drain.or(parent.drain);
         self.protocols = self.protocols.or(parent.protocols);
         self.forwarded = self.forwarded.or(parent.forwarded);
         self.strictness = self.strictness.or(parent.strictness);
@@ -236,6 +246,9 @@ impl LocationConf {
         let asked = [
             ("websocket_guard_close", self.close == Some(true)),
             ("websocket_guard_frames", self.strict_frames == Some(true)),
+            ("websocket_guard_ping", self.ping().is_some()),
+            ("websocket_guard_lifetime", self.lifetime.is_some_and(|it| !it.is_off())),
+            ("websocket_guard_drain", self.drain().is_some()),
         ];
         asked.into_iter().find_map(|(name, is_asked)| is_asked.then_some(name))
     }
@@ -243,6 +256,16 @@ impl LocationConf {
     /// Whether a side of a tunnel whose other side is gone gets a Close.
     pub fn closes(&self) -> bool {
         self.close.unwrap_or(self.mode() == Mode::On)
+    }
+
+    /// Which sides of a tunnel are asked whether they are there, if any.
+    pub fn ping(&self) -> Option<PingConf> {
+        self.ping.flatten()
+    }
+
+    /// How tunnels are closed when their worker leaves, if they are.
+    pub fn drain(&self) -> Option<Drain> {
+        self.drain.flatten()
     }
 
     /// Whether a frame that breaks RFC 6455 ends a tunnel.

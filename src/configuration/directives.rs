@@ -3,34 +3,40 @@
 use core::ffi::{c_char, c_void, CStr};
 use core::fmt;
 use core::ptr::{self, NonNull};
+use core::str;
 
 use ngx::core::{Pool, NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
     ngx_command_t, ngx_conf_t, ngx_msec_t, ngx_parse_size, ngx_parse_time, ngx_str_t, ngx_uint_t,
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
-    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
 };
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_conf_log_error;
 use websocket_guard_core::findings::{Finding, FindingSet};
+use websocket_guard_core::frame::CloseCode;
 use websocket_guard_core::handshake::origin::OriginPolicy;
 use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::Strictness;
 use websocket_guard_core::text::escape::Escaped;
 
 use crate::configuration::conf::{Guard, LocationConf};
+use crate::configuration::tunnels::{Drain, Lifetime, Limit, PingConf};
 use crate::configuration::words::{Forwarded as Forwards, LogLevel, TunnelLoop};
-use crate::nginx::{elements, ngx_str};
+use crate::nginx::{compile, elements, ngx_str, AllocationFailed};
 use websocket_guard_core::words::Mode;
 
 /// The command table; `ngx_null_command` ends it.
-pub static mut COMMANDS: [ngx_command_t; 13] = [
+pub static mut COMMANDS: [ngx_command_t; 16] = [
     command(c"websocket_guard", NGX_CONF_TAKE1, Some(set::<ModeDirective>)),
     command(c"websocket_guard_timeout", NGX_CONF_TAKE1, Some(set::<Timeout>)),
     command(c"websocket_guard_tunnel", NGX_CONF_TAKE1, Some(set::<Tunnel>)),
     http_command(c"websocket_guard_buffer_size", NGX_CONF_TAKE1, Some(set::<BufferSize>)),
     command(c"websocket_guard_close", NGX_CONF_TAKE1, Some(set::<Close>)),
     command(c"websocket_guard_frames", NGX_CONF_TAKE1, Some(set::<Frames>)),
+    command(c"websocket_guard_ping", NGX_CONF_TAKE123, Some(set::<Ping>)),
+    command(c"websocket_guard_lifetime", NGX_CONF_TAKE12, Some(set::<LifetimeDirective>)),
+    command(c"websocket_guard_drain", NGX_CONF_TAKE123, Some(set::<DrainDirective>)),
     command(c"websocket_guard_upgrade", NGX_CONF_1MORE, Some(set::<Upgrade>)),
     command(c"websocket_guard_forwarded", NGX_CONF_TAKE1, Some(set::<Forwarded>)),
     command(c"websocket_guard_handshake", NGX_CONF_TAKE1, Some(set::<Handshake>)),
@@ -65,7 +71,11 @@ const fn http_command(name: &'static CStr, arguments: u32, set: Option<Setter>) 
 
 /// A directive: how its arguments are put into the configuration.
 trait Directive {
-    fn set(cf: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection>;
+    fn set(
+        cf: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection>;
 }
 
 /// Why a directive is refused.
@@ -88,7 +98,7 @@ unsafe extern "C" fn set<D: Directive>(
     // SAFETY: nginx passes the line that it has read, the command and this module's configuration; the first of
     // the arguments is the directive's name.
     let (result, name) = unsafe {
-        let (Some(cf), Some(conf)) = (cf.as_ref(), conf.cast::<LocationConf>().as_mut()) else {
+        let (Some(cf), Some(conf)) = (cf.as_mut(), conf.cast::<LocationConf>().as_mut()) else {
             return NGX_CONF_ERROR;
         };
         let args = elements::<ngx_str_t>(cf.args).get(1..).unwrap_or_default();
@@ -189,7 +199,11 @@ impl<T> fmt::Display for Alternatives<'_, T> {
 struct ModeDirective;
 
 impl Directive for ModeDirective {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         set_once(&mut conf.mode, choose(first(args), &Mode::WORDS)?)
     }
 }
@@ -198,7 +212,11 @@ impl Directive for ModeDirective {
 struct Timeout;
 
 impl Directive for Timeout {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         let mut value = first(args);
         // SAFETY: the function reads the value and keeps nothing of it.
         let milliseconds = unsafe { ngx_parse_time(&mut value, 0) };
@@ -214,7 +232,11 @@ impl Directive for Timeout {
 struct Tunnel;
 
 impl Directive for Tunnel {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         set_once(&mut conf.tunnel, choose(first(args), &TunnelLoop::WORDS)?)
     }
 }
@@ -228,7 +250,7 @@ impl BufferSize {
 }
 
 impl Directive for BufferSize {
-    fn set(cf: &ngx_conf_t, _: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(cf: &mut ngx_conf_t, _: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
         let mut value = first(args);
         // SAFETY: the function reads the value and keeps nothing of it.
         let size = usize::try_from(unsafe { ngx_parse_size(&mut value) });
@@ -245,7 +267,11 @@ impl Directive for BufferSize {
 struct Close;
 
 impl Directive for Close {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         set_once(&mut conf.close, choose(first(args), &[("on", true), ("off", false)])?)
     }
 }
@@ -254,17 +280,150 @@ impl Directive for Close {
 struct Frames;
 
 impl Directive for Frames {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         let words = [("check", false), ("strict", true)];
         set_once(&mut conf.strict_frames, choose(first(args), &words)?)
     }
+}
+
+/// A time in milliseconds.
+fn time(word: ngx_str_t) -> Result<ngx_msec_t, Rejection> {
+    let mut value = word;
+    // SAFETY: the function reads the value and keeps nothing of it.
+    let milliseconds = unsafe { ngx_parse_time(&mut value, 0) };
+    ngx_msec_t::try_from(milliseconds)
+        .map_err(|_| Rejection::Value(word, "write a time such as \"90s\" or \"1h\"".into()))
+}
+
+/// What follows the name of a parameter, as in `jitter=5s`.
+fn parameter(word: ngx_str_t, name: &str) -> Option<ngx_str_t> {
+    let value = word.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+    Some(ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() })
+}
+
+/// `websocket_guard_ping off | TIME [client | backend | both] [timeout=TIME]`
+struct Ping;
+
+impl Directive for Ping {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
+        const SIDES: [(&str, (bool, bool)); 3] =
+            [("client", (true, false)), ("backend", (false, true)), ("both", (true, true))];
+        let value = first(args);
+        let is_off = value.as_bytes().eq_ignore_ascii_case(b"off");
+        let interval = if is_off { 0 } else { time(value)? };
+        if !is_off && interval == 0 {
+            return Err(Rejection::Value(value, "a side needs time to be silent".into()));
+        }
+        let (mut sides, mut timeout) = (None, None);
+        for &word in args.iter().skip(1).filter(|_| !is_off) {
+            match parameter(word, "timeout") {
+                Some(value) => match time(value)? {
+                    0 => return Err(Rejection::Value(value, "an answer takes time".into())),
+                    time => set_once(&mut timeout, time)?,
+                },
+                None => set_once(&mut sides, choose(word, &SIDES)?)?,
+            }
+        }
+        if let (true, Some(word)) = (is_off, args.get(1)) {
+            return Err(Rejection::Value(*word, "nothing may follow \"off\"".into()));
+        }
+        let (client, backend) = sides.unwrap_or((true, false));
+        let ping = PingConf { interval, client, backend, timeout };
+        set_once(&mut conf.ping, (!is_off).then_some(ping))
+    }
+}
+
+/// `websocket_guard_lifetime off | TIME | $variable [jitter=TIME]`
+struct LifetimeDirective;
+
+impl Directive for LifetimeDirective {
+    fn set(
+        cf: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
+        let value = first(args);
+        let limit = if value.as_bytes().eq_ignore_ascii_case(b"off") {
+            Limit::Off
+        } else if value.as_bytes().contains(&b'$') {
+            Limit::Variable(compile(cf, value).map_err(|AllocationFailed| Rejection::Memory)?)
+        } else {
+            match time(value)? {
+                0 => return Err(Rejection::Value(value, "a tunnel needs a time to live".into())),
+                limit => Limit::After(limit),
+            }
+        };
+        let jitter = match args.get(1).copied() {
+            None => 0,
+            Some(word) => match parameter(word, "jitter") {
+                Some(jitter) if !matches!(limit, Limit::Off) => time(jitter)?,
+                _ => {
+                    return Err(Rejection::Value(
+                        word,
+                        "only \"jitter=TIME\" may follow a time or a variable".into(),
+                    ))
+                }
+            },
+        };
+        set_once(&mut conf.lifetime, Lifetime { limit, jitter })
+    }
+}
+
+/// `websocket_guard_drain off | TIME [code=CODE] [wait=TIME]`
+struct DrainDirective;
+
+impl Directive for DrainDirective {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
+        let value = first(args);
+        let is_off = value.as_bytes().eq_ignore_ascii_case(b"off");
+        let spread = if is_off { 0 } else { time(value)? };
+        let (mut code, mut wait) = (None, None);
+        for &word in args.iter().skip(1) {
+            if let (Some(value), false) = (parameter(word, "code"), is_off) {
+                set_once(&mut code, close_code(value)?)?;
+            } else if let (Some(value), false) = (parameter(word, "wait"), is_off) {
+                set_once(&mut wait, time(value)?)?;
+            } else {
+                let hint = "only \"code=CODE\" and \"wait=TIME\" may follow a time";
+                return Err(Rejection::Value(word, hint.into()));
+            }
+        }
+        let drain =
+            Drain { spread, code: code.unwrap_or(CloseCode::RESTART), wait: wait.unwrap_or(5000) };
+        set_once(&mut conf.drain, (!is_off).then_some(drain))
+    }
+}
+
+/// A code that may be sent in a Close.
+fn close_code(word: ngx_str_t) -> Result<CloseCode, Rejection> {
+    let code = str::from_utf8(word.as_bytes()).ok().and_then(|text| text.parse().ok());
+    code.map(CloseCode).filter(|code| code.is_allowed()).ok_or_else(|| {
+        let hint = "a Close may have 1000 to 1003, 1007 to 1014 and 3000 to 4999";
+        Rejection::Value(word, hint.into())
+    })
 }
 
 /// `websocket_guard_upgrade TOKEN ...`
 struct Upgrade;
 
 impl Directive for Upgrade {
-    fn set(cf: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        cf: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         for word in args {
             Protocols::new([word.as_bytes()])
                 .map_err(|error| Rejection::Value(*word, error.to_string()))?;
@@ -279,7 +438,11 @@ impl Directive for Upgrade {
 struct Forwarded;
 
 impl Directive for Forwarded {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         set_once(&mut conf.forwarded, choose(first(args), &Forwards::WORDS)?)
     }
 }
@@ -288,7 +451,11 @@ impl Directive for Forwarded {
 struct Handshake;
 
 impl Directive for Handshake {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         let words = [("strict", Strictness::Strict), ("lenient", Strictness::Lenient)];
         set_once(&mut conf.strictness, choose(first(args), &words)?)
     }
@@ -298,7 +465,11 @@ impl Directive for Handshake {
 struct Origin;
 
 impl Directive for Origin {
-    fn set(cf: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        cf: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         let policy = OriginPolicy::new(args.iter().map(|word| word.as_bytes()))
             .map_err(|error| Rejection::Sentence(error.to_string()))?;
         set_once(&mut conf.origin, keep(cf, policy)?)
@@ -309,7 +480,11 @@ impl Directive for Origin {
 struct Log;
 
 impl Directive for Log {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         set_once(&mut conf.log, choose(first(args), &LogLevel::WORDS)?)
     }
 }
@@ -318,7 +493,11 @@ impl Directive for Log {
 struct Ignore;
 
 impl Directive for Ignore {
-    fn set(_: &ngx_conf_t, conf: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(
+        _: &mut ngx_conf_t,
+        conf: &mut LocationConf,
+        args: &[ngx_str_t],
+    ) -> Result<(), Rejection> {
         let ignored = conf.ignore.get_or_insert_with(FindingSet::default);
         for word in args {
             let finding = Finding::from_slug(word.as_bytes()).ok_or_else(|| {

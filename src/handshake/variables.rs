@@ -28,7 +28,7 @@ use websocket_guard_core::words::Mode;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
 /// never an upgrade.
-const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 17] = [
+const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 19] = [
     (c"websocket_guard", Some(get::<Outcome>)),
     (c"websocket_guard_reason", Some(get::<Reason>)),
     (c"websocket_guard_upgrade", Some(get::<Upgrade>)),
@@ -43,6 +43,8 @@ const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 17] = [
     (c"websocket_guard_backend_bytes", Some(get::<Bytes<false>>)),
     (c"websocket_guard_internal_host", Some(get::<HostUnlessDomain>)),
     (c"websocket_guard_internal_proto", Some(get::<Proto>)),
+    (c"websocket_guard_client_rtt", Some(get::<RoundTrip<true>>)),
+    (c"websocket_guard_backend_rtt", Some(get::<RoundTrip<false>>)),
     (c"websocket_guard_internal_proxy_upgrade", Some(get::<OwnUpgrade<0>>)),
     (c"websocket_guard_internal_uwsgi_upgrade", Some(get::<OwnUpgrade<1>>)),
     (c"websocket_guard_internal_scgi_upgrade", Some(get::<OwnUpgrade<2>>)),
@@ -193,6 +195,19 @@ impl<const FROM_CLIENT: bool> Variable for Bytes<FROM_CLIENT> {
     fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
         let carried = record(request).and_then(|record| record.carried(sender(FROM_CLIENT)));
         print_if_known(request, carried.map(|carried| carried.bytes))
+    }
+}
+
+/// `$websocket_guard_client_rtt` and `$websocket_guard_backend_rtt`: how long the last Pong took.
+struct RoundTrip<const OF_CLIENT: bool>;
+
+impl<const OF_CLIENT: bool> Variable for RoundTrip<OF_CLIENT> {
+    fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
+        let time = record(request).and_then(|record| record.round_trip(sender(OF_CLIENT)));
+        match time {
+            Some(time) => request.print(&format_args!("{}.{:03}", time / 1000, time % 1000)),
+            None => Some(ngx_str_t::empty()),
+        }
     }
 }
 

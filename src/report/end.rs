@@ -30,6 +30,9 @@ pub fn report(request: &Request, end: End) {
             End::Idle => conf.read_timeout,
             End::BackendStalled => conf.send_timeout,
             End::ClientStalled => location.core.send_timeout,
+            End::ClientDead | End::BackendDead => {
+                location.conf.ping().and_then(|ping| ping.timeout).unwrap_or(0)
+            }
             _ => 0,
         };
         let age = ngx_current_msec.wrapping_sub(switched.at) as u64;

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use ngx::ffi::ngx_str_t;
+use ngx::ffi::{ngx_msec_t, ngx_str_t};
 use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::frame::control::Close;
 use websocket_guard_core::frame::{CloseCode, Role};
@@ -17,6 +17,8 @@ pub struct Record {
     first_close: Cell<Option<FirstClose>>,
     client: Cell<Option<Carried>>,
     backend: Cell<Option<Carried>>,
+    client_round_trip: Cell<Option<ngx_msec_t>>,
+    backend_round_trip: Cell<Option<ngx_msec_t>>,
 }
 
 /// The first Close of a tunnel.
@@ -88,6 +90,20 @@ impl Record {
     pub fn note_carried(&self, client: Option<Carried>, backend: Option<Carried>) {
         self.client.set(client);
         self.backend.set(backend);
+    }
+
+    /// Notes how long the last Pongs took.
+    pub fn note_round_trips(&self, client: Option<ngx_msec_t>, backend: Option<ngx_msec_t>) {
+        self.client_round_trip.set(client);
+        self.backend_round_trip.set(backend);
+    }
+
+    /// How long the last Pong of one side took, in milliseconds.
+    pub fn round_trip(&self, side: Role) -> Option<ngx_msec_t> {
+        match side {
+            Role::Client => self.client_round_trip.get(),
+            Role::Server => self.backend_round_trip.get(),
+        }
     }
 
     /// What came from one side, if its frames were looked at.

@@ -68,13 +68,13 @@ impl Loan {
     ///
     /// # Safety
     /// So many bytes must have been written from its start on.
-    pub unsafe fn written(&self, length: usize) -> &[u8] {
-        match &self.0 {
+    pub unsafe fn written(&mut self, length: usize) -> &mut [u8] {
+        match &mut self.0 {
             // SAFETY: guaranteed by the caller.
             Some(buffer) => unsafe {
-                slice::from_raw_parts(buffer.memory.as_ptr(), length.min(buffer.capacity))
+                slice::from_raw_parts_mut(buffer.memory.as_ptr(), length.min(buffer.capacity))
             },
-            None => &[],
+            None => &mut [],
         }
     }
 }

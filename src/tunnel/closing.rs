@@ -20,11 +20,11 @@ pub struct Closing {
 /// What is still to be done with one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
-    /// It gets this Close once it may.
-    Pending(Option<CloseCode>),
+    /// It gets this Close once it may; whether it has sent its own.
+    Pending { code: Option<CloseCode>, has_closed: bool },
     /// It has got it. What it sends is read and thrown away, since unread bytes would make its system
     /// reset the connection and destroy the Close; until its own Close comes.
-    Sent,
+    Sent { has_closed: bool },
     /// Nothing.
     Over,
 }
@@ -45,24 +45,31 @@ impl Codes {
 
     /// What follows from an end. Whoever has sent a Close gets its own code back.
     pub fn of(end: End, first_close: Option<FirstClose>) -> Self {
+        // Whether a side has sent its own is seen to by whoever asks.
         const fn code(code: CloseCode) -> Farewell {
-            Farewell::Pending(Some(code))
+            Farewell::Pending { code: Some(code), has_closed: false }
         }
-        let own = || Farewell::Pending(first_close.and_then(|close| close.code));
+        let own = || Farewell::Pending {
+            code: first_close.and_then(|close| close.code),
+            has_closed: false,
+        };
         match end {
             End::Closed => Self::new(Farewell::Over, Farewell::Over),
             End::ClientClose => Self::new(own(), Farewell::Over),
             End::BackendClose => Self::new(Farewell::Over, own()),
-            End::ClientGone | End::ClientReset | End::ClientStalled => {
+            End::ClientGone | End::ClientReset | End::ClientStalled | End::ClientDead => {
                 Self::new(Farewell::Over, code(CloseCode::AWAY))
             }
-            End::BackendGone | End::BackendReset | End::BackendStalled => {
+            End::BackendGone | End::BackendReset | End::BackendStalled | End::BackendDead => {
                 Self::new(code(CloseCode::BAD_GATEWAY), Farewell::Over)
             }
             End::Idle => Self::new(code(CloseCode::AWAY), code(CloseCode::AWAY)),
             End::Shutdown | End::FastStop => {
                 Self::new(code(CloseCode::RESTART), code(CloseCode::RESTART))
             }
+            End::Lifetime => Self::new(code(CloseCode::POLICY), code(CloseCode::POLICY)),
+            // The client was told before, with the code that is configured.
+            End::Drained => Self::new(Farewell::Over, code(CloseCode::AWAY)),
             End::FrameError(FrameError { sender: Role::Client, .. }) => {
                 Self::new(code(CloseCode::PROTOCOL), code(CloseCode::AWAY))
             }
@@ -84,14 +91,18 @@ pub fn close_frame(code: Option<CloseCode>, key: Option<Mask>) -> Option<Control
 
 /// A key that nobody can foretell (RFC 6455 section 5.3).
 pub fn fresh_key() -> Mask {
-    let mut key = Mask::default();
+    random()
+}
+
+/// Random bytes.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     // SAFETY: the buffer has that size.
-    let filled =
-        unsafe { libc::getrandom(key.as_mut_ptr().cast(), key.len(), libc::GRND_NONBLOCK) };
-    if usize::try_from(filled) != Ok(key.len()) {
+    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, libc::GRND_NONBLOCK) };
+    if usize::try_from(filled) != Ok(N) {
         // A kernel that has no such call, or has just started.
         // SAFETY: the function has no conditions.
-        key = (unsafe { libc::rand() } as u32).to_ne_bytes();
+        bytes.iter_mut().for_each(|byte| *byte = (unsafe { libc::rand() } >> 16) as u8);
     }
-    key
+    bytes
 }

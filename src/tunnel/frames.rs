@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 use ngx::ffi::ngx_log_t;
 use websocket_guard_core::frame::control::Close;
 use websocket_guard_core::frame::{
-    Event, Options, Refusal, Reserved, Role, Step, Tail, Tracker, Violation,
+    Event, Options, Pings, Refusal, Reserved, Role, Step, Tail, Tracker, Violation,
 };
 
 use super::own::Own;
@@ -23,8 +23,18 @@ pub struct Lane {
 pub struct Passed {
     pub start: usize,
     pub end: usize,
+    /// How many bytes are left, with those behind the end, when Pongs were cut out.
+    pub length: usize,
     /// The rule that the frame behind them breaks.
     pub violation: Option<Violation>,
+}
+
+/// What is worth to be known of the frames that pass.
+pub enum Notice<'b> {
+    Close(Close<'b>),
+    Ping,
+    /// The Pong of a Ping of the guard's.
+    Answer(u32),
 }
 
 impl Lane {
@@ -82,30 +92,44 @@ impl Lane {
         self.tail.take().filter(|tail| tail.passed() == 0)
     }
 
-    /// Looks at bytes, those put in front included, frame by frame. `on_close` is called with a Close.
+    /// Looks at bytes, those put in front included, frame by frame. Pongs that answer `pings` are cut out. With
+    /// `stops` it goes no further than to the first place where a frame of ours may follow.
     #[inline(never)]
     pub fn look(
         &self,
-        bytes: &[u8],
+        bytes: &mut [u8],
         log: *mut ngx_log_t,
-        mut on_close: impl FnMut(&Close),
+        stops: bool,
+        pings: Option<&Pings>,
+        mut notice: impl FnMut(Notice),
     ) -> Result<Passed, AllocationFailed> {
         let mut tracker = self.tracker.get();
         let start = self.tail.take().map_or(0, |tail| tail.passed());
-        let mut end = 0;
+        let (mut end, mut length_of_all) = (0, bytes.len());
         let mut violation = None;
-        while let Some(rest @ [_, ..]) = bytes.get(end..) {
-            match tracker.step(rest, &mut Options::default()) {
+        while let Some(rest @ [_, ..]) = bytes.get(end..length_of_all) {
+            if stops && end > 0 && end >= start && tracker.may_inject() {
+                break;
+            }
+            match tracker.step(rest, &mut Options { pings, size: None }) {
                 Ok(Step { event: Event::Incomplete { held }, .. }) => {
                     self.tail.set(Some(Own::new(Tail::new(rest, held), log)?));
                     if !held {
-                        end = bytes.len();
+                        end = length_of_all;
                     }
                     break;
                 }
                 Ok(Step { event, length, .. }) => {
-                    if let Event::Close(close) = event {
-                        on_close(&close);
+                    match event {
+                        Event::Close(close) => notice(Notice::Close(close)),
+                        Event::Ping(_) => notice(Notice::Ping),
+                        Event::OwnPong(number) => {
+                            notice(Notice::Answer(number));
+                            bytes.copy_within(end + length..length_of_all, end);
+                            length_of_all -= length;
+                            continue;
+                        }
+                        _ => {}
                     }
                     end += length;
                 }
@@ -118,7 +142,7 @@ impl Lane {
             }
         }
         self.tracker.set(tracker);
-        Ok(Passed { start, end: end.max(start), violation })
+        Ok(Passed { start, end: end.max(start), length: length_of_all, violation })
     }
 
     /// Looks at no more frames.

@@ -17,12 +17,13 @@ use core::slice;
 
 use ngx::ffi::{
     ngx_buf_t, ngx_connection_t, ngx_cycle_t, ngx_http_event_handler_pt, ngx_http_output_filter,
-    ngx_http_request_t, ngx_http_upstream_handler_pt, ngx_http_upstream_t, ngx_int_t, ngx_pfree,
-    ngx_pool_cleanup_add, u_char, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT,
+    ngx_http_request_t, ngx_http_upstream_handler_pt, ngx_http_upstream_t, ngx_int_t, ngx_msec_t,
+    ngx_pfree, ngx_pool_cleanup_add, u_char, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT,
+    NGX_HTTP_REQUEST_TIME_OUT,
 };
 use ngx::http::HttpModule;
 use websocket_guard_core::diagnosis::{End, FrameError};
-use websocket_guard_core::frame::{Reserved, Role, Tail};
+use websocket_guard_core::frame::{CloseCode, Reserved, Role, Tail};
 use websocket_guard_core::http::field;
 use websocket_guard_core::http::token::same;
 use websocket_guard_core::http::version::HttpVersion;
@@ -30,11 +31,15 @@ use websocket_guard_core::http::version::HttpVersion;
 use super::buffer::{self, Backlog};
 use super::closing::{close_frame, fresh_key, Closing, Codes, Farewell, PATIENCE};
 use super::end::{conclude, observe, Frames, How};
-use super::frames::Lane;
+use super::frames::{Lane, Notice};
+use super::leaving;
 use super::own::Own;
+use super::ping::{Asked, Due};
 use super::side::{Broken, Side};
 use super::trim;
+use super::watch::{is_past, later, up_to, Turn, Watch};
 use crate::configuration::conf::GuardFilter;
+use crate::configuration::tunnels::Drain;
 use crate::nginx::{fields, AllocationFailed};
 use crate::request::record::{Carried, Record};
 use crate::request::view::Request;
@@ -56,8 +61,8 @@ pub struct Pump {
     to_client: Backlog,
     from_client: Lane,
     from_backend: Lane,
-    /// Whether the tunnel speaks WebSocket.
-    has_frames: bool,
+    /// What it waits for, if anything.
+    watch: Cell<Option<Own<Watch>>>,
     /// The end, while it is under way.
     closing: Cell<Option<Own<Closing>>>,
 }
@@ -127,14 +132,14 @@ pub fn start(request: Request, looks: bool) -> Result<(), AllocationFailed> {
             to_client: Backlog::default(),
             from_client: Lane::new(Role::Client, reserved),
             from_backend: Lane::new(Role::Server, reserved),
-            has_frames: reserved.is_some(),
+            watch: Cell::new(None),
             closing: Cell::new(None),
         };
         let pump = place(tunnel.backend, pump)?;
         // What came with the header of the request, and of the answer.
         let leftovers = [
-            (Direction::ToBackend, unread(&*(*r).header_in)),
-            (Direction::ToClient, unread(&(*u).buffer)),
+            (Direction::ToBackend, unread(&mut *(*r).header_in)),
+            (Direction::ToClient, unread(&mut (*u).buffer)),
         ];
         for (direction, bytes) in leftovers {
             pump.take_leftover(&tunnel, direction, bytes)?;
@@ -146,6 +151,10 @@ pub fn start(request: Request, looks: bool) -> Result<(), AllocationFailed> {
         ngx_pfree((*r).pool, (*u).buffer.start.cast());
         empty(&mut (*u).buffer);
         empty(&mut (*u).from_client);
+
+        if reserved.is_some() {
+            pump.begin_watch(&tunnel)?;
+        }
 
         (*r).read_event_handler = HANDLERS.client_read;
         (*r).write_event_handler = HANDLERS.client_write;
@@ -177,6 +186,26 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
         cleanup.handler = Some(drop_pump);
         trim::opened();
         Ok(&*place)
+    }
+}
+
+/// Has a tunnel attended to, soon and where nginx calls its handlers.
+pub fn call(request: Request) {
+    let pump = Pump::of(&request);
+    if let (Some(watch), Some(tunnel)) = (pump.and_then(Pump::watch), Tunnel::of(request)) {
+        watch.set_due();
+        tunnel.client.post_read();
+    }
+}
+
+/// Has a tunnel closed within the time that its location says, since its worker leaves.
+pub fn drain(request: Request) {
+    let pump = Pump::of(&request);
+    let conf = request.location().and_then(|conf| conf.drain());
+    let (Some(pump), Some(conf), Some(tunnel)) = (pump, conf, Tunnel::of(request)) else { return };
+    if !pump.is_closing() && pump.carried(Role::Client).is_some() {
+        // Without memory the tunnel stays, as without this directive.
+        let _ = pump.begin_drain(&tunnel, conf);
     }
 }
 
@@ -214,12 +243,12 @@ unsafe extern "C" fn drop_pump(pump: *mut c_void) {
 
 /// # Safety
 /// `buffer` must be one in memory.
-unsafe fn unread(buffer: &ngx_buf_t) -> &[u8] {
+unsafe fn unread(buffer: &mut ngx_buf_t) -> &mut [u8] {
     // SAFETY: what lies between the two was read from a connection.
     unsafe {
         match usize::try_from(buffer.last.offset_from(buffer.pos)) {
-            Ok(length) if length > 0 => slice::from_raw_parts(buffer.pos, length),
-            _ => &[],
+            Ok(length) if length > 0 => slice::from_raw_parts_mut(buffer.pos, length),
+            _ => &mut [],
         }
     }
 }
@@ -264,12 +293,20 @@ impl Pump {
         if tunnel.timed_out() {
             return Ok(Next::End);
         }
-        if let Some(error) = self.transfer(tunnel, direction)? {
+        if self.has_told(tunnel, direction) {
+            // What comes after the Close that the client was sent is not for it.
+            if let (true, Some(watch)) = (self.discard(tunnel, direction)?, self.watch()) {
+                watch.backend_closed.set(true);
+            }
+        } else if let Some(error) = self.transfer(tunnel, direction)? {
             return Ok(Next::Refuse(error));
+        } else if self.is_draining() && direction == Direction::ToClient {
+            self.tell(tunnel)?;
         }
-        if self.is_over(tunnel) {
+        if self.is_over(tunnel) || self.is_drained() {
             return Ok(Next::End);
         }
+        self.try_to_ping(tunnel, direction.opposite().sender())?;
         tunnel.watch()?;
         Ok(Next::Wait)
     }
@@ -314,6 +351,7 @@ impl Pump {
         }
 
         let lane = self.lane(direction);
+        let stops = self.stops(direction);
         let mut buffer = tunnel.borrow_buffer()?;
         for _ in 0..READS {
             let front = if lane.has_front() { lane.put_front(buffer.room()) } else { 0 };
@@ -322,10 +360,13 @@ impl Pump {
                 return Ok(None);
             };
             let received = bytes.len();
+            if let Some(asked) = self.asked(direction.sender()) {
+                asked.hear();
+            }
             if direction == Direction::ToClient {
                 tunnel.count_received(received);
             }
-            let (start, end, error) = if front == 0 && lane.pass(bytes) {
+            let (start, end, error) = if front == 0 && !stops && lane.pass(bytes) {
                 (0, received, None)
             } else {
                 // SAFETY: what was put in front, and what was received behind it.
@@ -340,7 +381,7 @@ impl Pump {
                 // SAFETY: they were received.
                 Some([_, ..]) if to.is_tls() => unsafe { backlog.keep(buffer, start + sent, end) },
                 Some(rest @ [_, ..]) => backlog.copy(rest, to.log())?,
-                _ if from.is_readable() && error.is_none() => continue,
+                _ if from.is_readable() && error.is_none() && !stops => continue,
                 _ => {}
             }
             return Ok(error);
@@ -355,14 +396,30 @@ impl Pump {
         &self,
         tunnel: &Tunnel,
         direction: Direction,
-        bytes: &[u8],
+        bytes: &mut [u8],
     ) -> Result<(usize, usize, Option<FrameError>), AllocationFailed> {
         let lane = self.lane(direction);
         let sender = direction.sender();
         let request = &tunnel.request;
-        let passed = lane.look(bytes, tunnel.client.log(), |close| {
-            if let Some(record) = Record::of(request) {
-                record.note_close(request, sender, close);
+        let stops = self.stops(direction);
+        let asked = self.asked(sender);
+        let pings = asked.map(Asked::pings);
+        let log = tunnel.client.log();
+        let passed = lane.look(bytes, log, stops, pings.as_ref(), |notice| match notice {
+            Notice::Close(close) => {
+                if let Some(record) = Record::of(request) {
+                    record.note_close(request, sender, &close);
+                }
+            }
+            Notice::Ping => {
+                if let Some(other) = self.asked(direction.opposite().sender()) {
+                    other.note_foreign_ping();
+                }
+            }
+            Notice::Answer(number) => {
+                if let Some(asked) = asked {
+                    asked.note_answer(number);
+                }
             }
         })?;
         let Some(violation) = passed.violation else {
@@ -378,7 +435,7 @@ impl Pump {
         if is_first {
             observe(request, End::FrameError(error));
         }
-        Ok((passed.start, bytes.len(), None))
+        Ok((passed.start, passed.length, None))
     }
 
     /// What came before the tunnel began.
@@ -386,7 +443,7 @@ impl Pump {
         &self,
         tunnel: &Tunnel,
         direction: Direction,
-        bytes: &[u8],
+        bytes: &mut [u8],
     ) -> Result<(), AllocationFailed> {
         if bytes.is_empty() {
             return Ok(());
@@ -432,6 +489,218 @@ impl Pump {
         }
     }
 
+    /// What it waits for, if anything.
+    #[inline(always)]
+    fn watch(&self) -> Option<&Watch> {
+        // SAFETY: a worker has one thread, and it is not replaced before the pump is dropped.
+        unsafe { &*self.watch.as_ptr() }.as_deref()
+    }
+
+    fn need_watch(&self, tunnel: &Tunnel) -> Result<&Watch, AllocationFailed> {
+        if self.watch().is_none() {
+            let ping = tunnel.request.location().and_then(|conf| conf.ping());
+            let watch = Own::new(Watch::new(tunnel.request, ping), tunnel.client.log())?;
+            self.watch.set(Some(watch));
+        }
+        self.watch().ok_or(AllocationFailed)
+    }
+
+    /// What the directives want to happen later.
+    fn begin_watch(&self, tunnel: &Tunnel) -> Result<(), AllocationFailed> {
+        let Some(conf) = tunnel.request.location() else { return Ok(()) };
+        if let Some(lifetime) = conf.lifetime.and_then(|it| it.of(&tunnel.request)) {
+            let watch = self.need_watch(tunnel)?;
+            watch.lifetime.set(Some(later(lifetime)));
+            // SAFETY: it lies in memory of its own until it is dropped.
+            unsafe { watch.wait() };
+        }
+        if let Some(ping) = conf.ping() {
+            let watch = self.need_watch(tunnel)?;
+            watch.ping.set(Some(later(ping.interval)));
+            // SAFETY: as above.
+            unsafe { watch.wait() };
+        }
+        match conf.drain() {
+            Some(drain) if leaving::has_begun() => self.begin_drain(tunnel, drain)?,
+            Some(_) => leaving::learn(tunnel.client.log()),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// A side that is asked whether it is there.
+    #[inline(always)]
+    fn asked(&self, side: Role) -> Option<&Asked> {
+        self.watch()?.asked(side)
+    }
+
+    /// How long the last Pong of a side took, in milliseconds.
+    pub fn round_trip(&self, side: Role) -> Option<ngx_msec_t> {
+        self.asked(side)?.round_trip()
+    }
+
+    /// Asks the sides that were silent for too long. Returns the end of a tunnel with a side that does not answer.
+    fn ask(&self, tunnel: &Tunnel, watch: &Watch) -> Result<Option<End>, Broken> {
+        let Some(conf) = tunnel.request.location().and_then(|conf| conf.ping()) else {
+            return Ok(None);
+        };
+        let mut next: Option<ngx_msec_t> = None;
+        for (side, dead) in [(Role::Client, End::ClientDead), (Role::Server, End::BackendDead)] {
+            let Some(asked) = watch.asked(side) else { continue };
+            let (from, _, backlog) = self.way(tunnel, Direction::from(side));
+            if !backlog.is_empty() {
+                // Nobody reads what it sends.
+                asked.hear();
+            }
+            if asked.due(conf) == Due::Dead {
+                if !from.is_slow(conf.timeout.unwrap_or(0)) {
+                    return Ok(Some(dead));
+                }
+                asked.be_patient();
+            }
+            if asked.due(conf) == Due::Ping {
+                asked.set_pending(true);
+                self.try_to_ping(tunnel, side)?;
+            }
+            let moment = match asked.due(conf) {
+                Due::At(moment) => moment,
+                Due::Ping | Due::Dead => later(conf.interval),
+            };
+            next = Some(next.map_or(moment, |next| next.min(moment)));
+        }
+        watch.ping.set(next);
+        Ok(None)
+    }
+
+    /// Sends a Ping that is pending, if there is a place for it now.
+    fn try_to_ping(&self, tunnel: &Tunnel, side: Role) -> Result<(), Broken> {
+        let Some(asked) = self.asked(side).filter(|asked| asked.is_pending()) else {
+            return Ok(());
+        };
+        let direction = Direction::from(side).opposite();
+        let (from, to, backlog) = self.way(tunnel, direction);
+        let (ours, theirs) =
+            (self.lane(direction).tracker(), self.lane(direction.opposite()).tracker());
+        if ours.is_closed() || ours.is_lost() || theirs.is_lost() || from.is_done() || to.is_done()
+        {
+            asked.put_off();
+            return Ok(());
+        }
+        if !ours.may_inject() || !backlog.is_empty() || to.is_buffered() {
+            return Ok(());
+        }
+        let frame = asked.next((side == Role::Server).then(fresh_key));
+        backlog.copy(&frame, to.log())?;
+        backlog.drain(|bytes| to.send(bytes))?;
+        if !backlog.is_empty() {
+            tunnel.watch_write(direction)?;
+        }
+        Ok(())
+    }
+
+    fn begin_drain(&self, tunnel: &Tunnel, conf: Drain) -> Result<(), AllocationFailed> {
+        let watch = self.need_watch(tunnel)?;
+        if watch.drain.get() == Turn::Off {
+            watch.drain.set(Turn::At(later(up_to(conf.spread))));
+            // SAFETY: it lies in memory of its own until it is dropped.
+            unsafe { watch.wait() };
+        }
+        Ok(())
+    }
+
+    /// Does what is due. Returns whether the tunnel has ended.
+    #[cold]
+    fn attend(&self, tunnel: &Tunnel, watch: &Watch) -> bool {
+        let end = match watch.drain.get() {
+            Turn::At(moment) if is_past(moment) => {
+                let wait = tunnel.request.location().and_then(|conf| conf.drain());
+                let until = later(wait.map_or(0, |drain| drain.wait));
+                watch.drain.set(Turn::Under { until });
+                self.conclude(tunnel, How::Known(End::Drained));
+                leaving::note_drained();
+                self.tell(tunnel).is_err().then_some(End::Drained)
+            }
+            Turn::Under { until } if is_past(until) => {
+                if !self.from_client.tracker().is_closed() {
+                    leaving::note_unanswered();
+                }
+                Some(End::Drained)
+            }
+            Turn::Under { .. } => None,
+            _ if watch.lifetime.get().is_some_and(is_past) => Some(End::Lifetime),
+            _ => match self.ask(tunnel, watch) {
+                Ok(end) => end,
+                Err(Broken) => {
+                    self.end(tunnel, How::Found(NGX_ERROR as ngx_int_t), true);
+                    return true;
+                }
+            },
+        };
+        if let Some(end) = end {
+            self.end(tunnel, How::Known(end), false);
+            return true;
+        }
+        // SAFETY: it lies in memory of its own until it is dropped.
+        unsafe { watch.wait() };
+        false
+    }
+
+    #[inline(always)]
+    fn is_draining(&self) -> bool {
+        self.watch().is_some_and(Watch::is_draining)
+    }
+
+    /// Whether both sides of a tunnel that is drained have sent their Close, and the backend has that of the client.
+    #[inline(always)]
+    fn is_drained(&self) -> bool {
+        self.watch().is_some_and(|watch| watch.backend_closed.get())
+            && self.from_client.tracker().is_closed()
+            && self.to_backend.is_empty()
+    }
+
+    /// Whether bytes this way go no further than to the end of a frame: the Close of a drain is to follow.
+    #[inline(always)]
+    fn stops(&self, direction: Direction) -> bool {
+        direction == Direction::ToClient && self.is_draining()
+    }
+
+    /// Whether the client of a tunnel that is drained has been told.
+    #[inline(always)]
+    fn has_told(&self, tunnel: &Tunnel, direction: Direction) -> bool {
+        self.stops(direction)
+            && self.lane(direction).tracker().is_closed()
+            && self.to_client.is_empty()
+            && !tunnel.client.is_buffered()
+    }
+
+    /// Tells the client of a tunnel that is drained to close, once that is possible.
+    fn tell(&self, tunnel: &Tunnel) -> Result<(), Broken> {
+        let code = tunnel.request.location().and_then(|conf| conf.drain()).map(|it| it.code);
+        let may = self.from_backend.tracker().may_inject();
+        if may && self.to_client.is_empty() && !tunnel.client.is_buffered() {
+            self.send_close(tunnel, Direction::ToClient, code)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a Close, or keeps what is left of it.
+    fn send_close(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        code: Option<CloseCode>,
+    ) -> Result<(), Broken> {
+        let (_, to, backlog) = self.way(tunnel, direction);
+        let key = (direction == Direction::ToBackend).then(fresh_key);
+        let frame = close_frame(code, key).ok_or(Broken)?;
+        backlog.copy(&frame, to.log())?;
+        self.lane(direction).close();
+        if let Some(record) = tunnel.record() {
+            record.note_own_close(code);
+        }
+        backlog.drain(|bytes| to.send(bytes))
+    }
+
     /// Whether its end is under way.
     #[inline(always)]
     fn is_closing(&self) -> bool {
@@ -450,17 +719,20 @@ impl Pump {
         }
     }
 
-    /// What came from one side, if it speaks WebSocket.
+    /// What came from one side, if its frames were looked at.
     pub fn carried(&self, sender: Role) -> Option<Carried> {
         let tracker = self.lane(Direction::from(sender)).tracker();
         let carried = Carried { messages: tracker.messages(), bytes: tracker.payload() };
-        self.has_frames.then_some(carried)
+        let is_known = !tracker.is_lost() || carried.messages > 0 || carried.bytes > 0;
+        is_known.then_some(carried)
     }
 
     /// What happens when nothing is left to be moved.
     fn end(&self, tunnel: &Tunnel, how: How, is_failure: bool) {
         let end = self.conclude(tunnel, how);
-        let accompanied = matches!(how, How::Known(_)) || tunnel.closes();
+        // The guard makes these ends; others come from elsewhere.
+        let made = |end| matches!(end, End::FrameError(_) | End::Lifetime | End::Drained);
+        let accompanied = end.is_some_and(made) || tunnel.closes();
         if let Some(end) = end.filter(|_| accompanied) {
             if self.plan(tunnel, end, is_failure).is_ok() {
                 return self.accompany(tunnel);
@@ -488,13 +760,16 @@ impl Pump {
     fn codes(&self, tunnel: &Tunnel, end: End) -> Codes {
         let record = tunnel.request.attempt().and_then(|attempt| attempt.record.get());
         let codes = Codes::of(end, record.and_then(|record| record.first_close()));
-        let able = |farewell, side: Side, direction| {
+        let first_sender = record.and_then(Record::first_close).and_then(|close| close.sender);
+        let able = |farewell, side: Side, direction: Direction| {
             let gone = side.is_done() || side.has_failed();
             let may = self.lane(direction).tracker().may_inject();
-            if gone || !may {
-                Farewell::Over
-            } else {
-                farewell
+            match farewell {
+                Farewell::Pending { code, .. } if may && !gone => {
+                    let its = direction.opposite().sender();
+                    Farewell::Pending { code, has_closed: first_sender == Some(its) }
+                }
+                _ => Farewell::Over,
             }
         };
         Codes {
@@ -553,53 +828,43 @@ impl Pump {
             }
         }
         backlog.drain(|bytes| to.send(bytes))?;
-        if let (Farewell::Pending(code), true) = (farewell, backlog.is_empty()) {
-            let lane = self.lane(direction);
-            if !lane.tracker().may_inject() {
+        if let (Farewell::Pending { code, has_closed }, true) = (farewell, backlog.is_empty()) {
+            if !self.lane(direction).tracker().may_inject() {
                 return Ok(Farewell::Over);
             }
-            let key = (direction == Direction::ToBackend).then(fresh_key);
-            let frame = close_frame(code, key).ok_or(Broken)?;
-            backlog.copy(&frame, to.log())?;
-            lane.close();
-            if let Some(record) = tunnel.record() {
-                record.note_own_close(code);
-            }
-            farewell = Farewell::Sent;
-            backlog.drain(|bytes| to.send(bytes))?;
+            farewell = Farewell::Sent { has_closed };
+            self.send_close(tunnel, direction, code)?;
         }
-        if farewell != Farewell::Sent {
-            return Ok(farewell);
-        }
-        let answered = self.discard(tunnel, direction.opposite())?;
-        let over = backlog.is_empty() && answered;
-        Ok(if over { Farewell::Over } else { farewell })
+        let Farewell::Sent { mut has_closed } = farewell else { return Ok(farewell) };
+        has_closed |= self.discard(tunnel, direction.opposite())?;
+        let over = backlog.is_empty() && (has_closed || to.is_done());
+        Ok(if over { Farewell::Over } else { Farewell::Sent { has_closed } })
     }
 
-    /// Reads what comes from a side that was told that it is over. Returns whether nothing more is to be
-    /// waited for: its Close has come, or the end of its connection.
+    /// Reads what comes from a side and is for nobody any more. Returns whether a Close was in it.
     fn discard(&self, tunnel: &Tunnel, direction: Direction) -> Result<bool, Broken> {
         let (from, _, _) = self.way(tunnel, direction);
         let lane = self.lane(direction);
         let mut buffer = tunnel.borrow_buffer()?;
+        let mut closes = false;
         for _ in 0..READS {
-            if lane.tracker().is_closed() || from.is_done() {
-                return Ok(true);
-            }
-            if !from.is_readable() {
-                return Ok(false);
+            if from.is_done() || !from.is_readable() {
+                return Ok(closes);
             }
             let front = lane.put_front(buffer.room());
             let Some(bytes) = from.receive(tunnel.room(&mut buffer, front)) else { continue };
             let received = bytes.len();
             // SAFETY: what was put in front, and what was received behind it.
             let bytes = unsafe { buffer.written(front + received) };
-            if lane.look(bytes, from.log(), |_| {})?.violation.is_some() {
+            let passed = lane.look(bytes, from.log(), false, None, |notice| {
+                closes |= matches!(notice, Notice::Close(_));
+            })?;
+            if passed.violation.is_some() {
                 lane.give_up();
             }
         }
         from.post_read_last();
-        Ok(false)
+        Ok(closes)
     }
 
     /// Sends what can be sent at once, since both connections are about to be closed.
@@ -789,6 +1054,21 @@ impl Tunnel {
         self.client.watch_read(None)
     }
 
+    /// Waits until one side takes more.
+    fn watch_write(&self, direction: Direction) -> Result<(), Broken> {
+        let core = self.request.core_location().ok_or(Broken)?;
+        // SAFETY: as above.
+        let conf = unsafe { (*self.upstream.as_ptr()).conf.as_ref() }.ok_or(Broken)?;
+        match direction {
+            Direction::ToBackend => {
+                self.backend.watch_write(conf.send_lowat, Some(conf.send_timeout))
+            }
+            Direction::ToClient => {
+                self.client.watch_write(core.send_lowat, Some(core.send_timeout))
+            }
+        }
+    }
+
     /// The same for as long as the end is under way, which has a limit of its own.
     fn watch_closing(&self) -> Result<(), Broken> {
         for side in [self.client, self.backend] {
@@ -814,6 +1094,11 @@ unsafe fn run(r: *mut ngx_http_request_t, direction: Direction, event: Event) {
     if let (Some(pump), Some(tunnel)) = (Pump::of(&request), Tunnel::of(request)) {
         if pump.is_closing() {
             return pump.accompany(&tunnel);
+        }
+        if let Some(watch) = pump.watch().filter(|watch| watch.take_due()) {
+            if pump.attend(&tunnel, watch) || !tunnel.client.is_readable() {
+                return;
+            }
         }
         if event == Event::Write && pump.has_nothing_to_write(&tunnel, direction) {
             return;

@@ -1,6 +1,6 @@
 //! One side of a tunnel: nginx's connection to the client or to the backend.
 
-use core::mem::MaybeUninit;
+use core::mem::{size_of, zeroed, MaybeUninit};
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -87,6 +87,28 @@ impl Side {
     /// Whether it was reset.
     pub fn has_failed(&self) -> bool {
         self.read_event().error() != 0 || self.write_event().error() != 0
+    }
+
+    /// Whether bytes are on their way to it, of which it has taken some within so many milliseconds.
+    pub fn is_slow(&self, milliseconds: ngx_msec_t) -> bool {
+        let fd = self.connection().fd;
+        // SAFETY: the structure is plain data and as large as the kernel is told; so is the number.
+        unsafe {
+            let mut queued: libc::c_int = 0;
+            if libc::ioctl(fd, libc::TIOCOUTQ, &mut queued) != 0 || queued == 0 {
+                return false;
+            }
+            let mut info: libc::tcp_info = zeroed();
+            let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+            let rc = libc::getsockopt(
+                fd,
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&mut info as *mut libc::tcp_info).cast(),
+                &mut length,
+            );
+            rc == 0 && (info.tcpi_last_ack_recv as ngx_msec_t) < milliseconds
+        }
     }
 
     /// Waits for no event with a limit of time any more.

@@ -134,11 +134,11 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
     }
     match (finding, facts.gate) {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Missing, .. }) => {
-            return "add \"none\" to websocket_guard_origin if clients that are no browsers may \
-                    connect";
+            "add \"none\" to websocket_guard_origin if clients that are no browsers may \
+                    connect"
         }
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Repeated(_), .. }) => {
-            return "correct the client, or the proxy in front of this nginx";
+            "correct the client, or the proxy in front of this nginx"
         }
         (RunFinding::BackendOrigin, _) => return origin::fix(facts, usual),
         (RunFinding::BackendAuth, _) if own_list_may_refuse(facts) => {
@@ -163,8 +163,8 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         (RunFinding::SwitchReplaced, _)
             if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
         {
-            return "have the backend leave that header out, or add \
-                    \"proxy_ignore_headers X-Accel-Redirect;\" to the location";
+            "have the backend leave that header out, or add \
+                    \"proxy_ignore_headers X-Accel-Redirect;\" to the location"
         }
         (
             RunFinding::BackendUnreachable
@@ -173,13 +173,13 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             _,
         ) => return connect::fix(facts).unwrap_or(usual),
         (RunFinding::NotWebsocket, _) if client::passes_upgrade_on(facts) => {
-            return "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists";
+            "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists"
         }
         // Such as h2c, which cannot be listed.
         (RunFinding::NotWebsocket, _) if facts.dropped.is_none() => {
-            return "nothing is to be done, clients that offer it go on without it";
+            "nothing is to be done, clients that offer it go on without it"
         }
-        (RunFinding::Redirected, _) => return fix_of_redirect(facts).unwrap_or(usual),
+        (RunFinding::Redirected, _) => fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::HandshakeAltered, _)
             if matches!(
                 facts.upstream.and_then(|upstream| upstream.altered),

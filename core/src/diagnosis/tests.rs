@@ -1321,6 +1321,10 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         (EndFinding::TunnelClientGone, client_silent(End::ClientGone)),
         (EndFinding::TunnelBackendGone, ended(End::BackendGone)),
         (EndFinding::TunnelFrameError, ended(frame_error(Role::Client, true))),
+        (EndFinding::TunnelClientDead, client_silent(End::ClientDead)),
+        (EndFinding::TunnelBackendDead, ended(End::BackendDead)),
+        (EndFinding::TunnelLifetime, ended(End::Lifetime)),
+        (EndFinding::TunnelDrained, ended(End::Drained)),
         (EndFinding::TunnelShutdown, ended(End::Shutdown)),
     ];
     assert_eq!(cases.map(|(finding, _)| finding), EndFinding::ALL);

@@ -57,6 +57,14 @@ pub enum End {
     FastStop,
     /// A frame broke RFC 6455.
     FrameError(FrameError),
+    /// No answer of the client to a Ping of the guard's.
+    ClientDead,
+    /// No answer of the backend to one.
+    BackendDead,
+    /// Its lifetime was over.
+    Lifetime,
+    /// It was closed since its worker leaves.
+    Drained,
 }
 
 /// A frame that breaks RFC 6455.
@@ -151,6 +159,10 @@ impl End {
             Self::BackendReset => EndFinding::TunnelBackendReset,
             Self::Shutdown | Self::FastStop => EndFinding::TunnelShutdown,
             Self::FrameError(_) => EndFinding::TunnelFrameError,
+            Self::ClientDead => EndFinding::TunnelClientDead,
+            Self::BackendDead => EndFinding::TunnelBackendDead,
+            Self::Lifetime => EndFinding::TunnelLifetime,
+            Self::Drained => EndFinding::TunnelDrained,
         })
     }
 
@@ -169,6 +181,9 @@ impl End {
             Self::BackendReset => "backend-reset",
             Self::Shutdown | Self::FastStop => "shutdown",
             Self::FrameError(_) => "frame-error",
+            Self::ClientDead | Self::BackendDead => "ping-timeout",
+            Self::Lifetime => "lifetime",
+            Self::Drained => "drained",
         }
     }
 }

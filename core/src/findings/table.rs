@@ -1290,6 +1290,34 @@ events {
     symptom: "the connection closes with 1002, at the other side or, with \"websocket_guard_frames strict\", at both",
     example: "websocket_guard: tunnel cut after 5m: the client broke RFC 6455 section 5.1: a frame of a client is not masked (client silent for 350ms, backend silent for 4m); correct that program [tunnel-frame-error]";
 
+    TunnelClientDead "tunnel-client-dead", Error;
+    title: "the client did not answer a Ping",
+    cause: "nothing came from the client for the timeout of websocket_guard_ping: it sleeps, hangs, or lost its network without a word",
+    fix: "nothing, if clients come and go; else raise the timeout of websocket_guard_ping",
+    symptom: "the backend sees 1001, and the client, once it is back, a connection that is closed",
+    example: "websocket_guard: tunnel cut after 5m: no answer of the client to a Ping for 60s (client silent for 4m, backend silent for 350ms); nothing, if clients come and go; else raise the timeout of websocket_guard_ping [tunnel-client-dead]";
+
+    TunnelBackendDead "tunnel-backend-dead", Error;
+    title: "the backend did not answer a Ping",
+    cause: "nothing came from the backend for the timeout of websocket_guard_ping: it hangs, or its host is gone; or it does not answer Pings, as RFC 6455 section 5.5.2 wants it to",
+    fix: "see what the backend is doing, or raise the timeout of websocket_guard_ping",
+    symptom: "browsers close with 1014, or with 1006 where websocket_guard_close is off",
+    example: "websocket_guard: tunnel cut after 5m: no answer of backend 127.0.0.1:8080 to a Ping for 60s (client silent for 350ms, backend silent for 4m); see what the backend is doing, or raise the timeout of websocket_guard_ping [tunnel-backend-dead]";
+
+    TunnelLifetime "tunnel-lifetime", Info;
+    title: "the lifetime of a tunnel was over",
+    cause: "websocket_guard_lifetime limits how long a tunnel may live; the client connects again and is authorized anew",
+    fix: "nothing; else raise websocket_guard_lifetime",
+    symptom: "the connection closes with 1008 after a fixed time",
+    example: "websocket_guard: tunnel closed after 5m: its lifetime was over (client silent for 350ms, backend silent for 4m); nothing; else raise websocket_guard_lifetime [tunnel-lifetime]";
+
+    TunnelDrained "tunnel-drained", Info;
+    title: "a tunnel was closed because its worker leaves",
+    cause: "after a reload, a quit or a binary upgrade the old worker closes its tunnels one by one (websocket_guard_drain)",
+    fix: "nothing; have clients connect again when they see the code",
+    symptom: "clients close with 1012, or the code that websocket_guard_drain names, some time after a reload",
+    example: "websocket_guard: tunnel closed after 5m: its worker is leaving (client silent for 350ms, backend silent for 4m); nothing; have clients connect again when they see the code [tunnel-drained]";
+
     TunnelShutdown "tunnel-shutdown", Error;
     title: "a tunnel was cut by the shutdown of an old worker",
     cause: "after a reload, worker_shutdown_timeout ends what the old workers still hold; a fast stop of nginx (SIGTERM) ends all at once",

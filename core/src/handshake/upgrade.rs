@@ -17,7 +17,7 @@ fn is_http2(name: &[u8]) -> bool {
 
 /// The first protocol of a request's Upgrade lines that could be put into `websocket_guard_upgrade`.
 pub fn first_that_can_be_listed<'a>(upgrade: impl Lines<'a>) -> Option<&'a [u8]> {
-    elements(upgrade).find(|offered| parse(offered).is_ok())
+    elements(upgrade).find(|offered| check(offered).is_ok())
 }
 
 /// The words of `websocket_guard_upgrade`: the protocols to which a client may upgrade.
@@ -156,19 +156,27 @@ pub enum ProtocolsError {
     Invalid(String),
 }
 
+/// A protocol of a directive.
 fn parse(word: &[u8]) -> Result<&str, ProtocolsError> {
-    let printable = || Escaped(word).to_string();
+    check(word).map_err(|mistake| mistake(Escaped(word).to_string()))
+}
+
+/// The same for a word of a client's, about which there is nothing to print: this allocates nothing.
+fn check(word: &[u8]) -> Result<&str, fn(String) -> ProtocolsError> {
     if word.contains(&b',') {
-        return Err(ProtocolsError::Comma(printable()));
+        return Err(ProtocolsError::Comma);
     }
     let mut parts = word.splitn(2, |&byte| byte == b'/');
     if !parts.all(is_token) {
-        return Err(ProtocolsError::Invalid(printable()));
+        return Err(ProtocolsError::Invalid);
     }
     if is_http2(word) {
-        return Err(ProtocolsError::Http2(printable()));
+        return Err(ProtocolsError::Http2);
     }
-    std::str::from_utf8(word).map_err(|_| ProtocolsError::Invalid(printable()))
+    match std::str::from_utf8(word) {
+        Ok(word) => Ok(word),
+        Err(_) => Err(ProtocolsError::Invalid),
+    }
 }
 
 fn write_separated<'p>(

@@ -157,14 +157,23 @@ impl HeaderList {
             if connection.is_some() && same_header(entry, &CONNECTION) {
                 continue;
             }
-            if !is_checked(entry) {
-                entries.push(*entry);
-            } else if own.is_none() {
-                own = Some(compile(cf, entry.value)?);
-                entries.push(ngx_keyval_t { value: variable, ..*entry });
+            let checked = ngx_keyval_t { value: variable, ..*entry };
+            match own {
+                _ if !is_checked(entry) => entries.push(*entry),
+                None => {
+                    own = Some((compile(cf, entry.value)?, entry.value.as_bytes()));
+                    entries.push(checked);
+                }
+                // nginx sends a line that is there twice two times.
+                Some((_, first)) if first == entry.value.as_bytes() => entries.push(checked),
+                Some(_) => {}
             }
         }
-        Ok(OwnHeaders { list: complete(cf, entries, forwarded)?, upgrade: own, connection })
+        Ok(OwnHeaders {
+            list: complete(cf, entries, forwarded)?,
+            upgrade: own.map(|(value, _)| value),
+            connection,
+        })
     }
 }
 
@@ -198,14 +207,10 @@ fn complete(
 }
 
 /// Whether a value of Upgrade can hold what the client sent and the gate did not let pass. A constant is the
-/// operator's; `$http_upgrade` is reduced by the gate to what is allowed.
+/// operator's. `$http_upgrade` is reduced by the gate to what is allowed, but also has a value in
+/// subrequests, which are never upgrades.
 pub fn may_be_the_clients(value: ngx_str_t) -> bool {
-    const KNOWN: [&[u8]; 4] = [
-        b"$http_upgrade",
-        b"${http_upgrade}",
-        b"$websocket_guard_upgrade",
-        b"${websocket_guard_upgrade}",
-    ];
+    const KNOWN: [&[u8]; 2] = [b"$websocket_guard_upgrade", b"${websocket_guard_upgrade}"];
     let value = value.as_bytes();
     value.contains(&b'$') && !KNOWN.contains(&value)
 }

@@ -244,7 +244,8 @@ sub outcome {
     my $client = $attempt->();
     my $status = $client->status;
     # With a Close, since a tunnel that ends without one leaves a line.
-    $client->is_open ? $client->close : $client->disconnect;
+    $client->send(pack('n', 1000), 'close') && $client->closed_within(0.5) if $status == 101 && !$client->eof;
+    $client->disconnect;
 
     # nginx writes the access log when a request is done, after everything else about it.
     wait_until(sub { (-s $access_log || 0) > $requests }, 10) or croak 'the request does not end';

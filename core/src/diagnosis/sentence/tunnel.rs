@@ -45,6 +45,16 @@ pub fn tunnel_end(f: &mut Formatter, finding: EndFinding, end: &TunnelEnd) -> fm
             "tunnel ended after {age}: the connection of backend {peer} ended without a Close frame ("
         ),
         EndFinding::TunnelFrameError => frame_error(f, end),
+        EndFinding::TunnelClientDead => {
+            write!(f, "tunnel cut after {age}: no answer of the client to a Ping for {limit} (")
+        }
+        EndFinding::TunnelBackendDead => {
+            write!(f, "tunnel cut after {age}: no answer of backend {peer} to a Ping for {limit} (")
+        }
+        EndFinding::TunnelLifetime => write!(f, "tunnel closed after {age}: its lifetime was over ("),
+        EndFinding::TunnelDrained => {
+            write!(f, "tunnel closed after {age}: its worker is leaving (")
+        }
         EndFinding::TunnelShutdown if end.end == End::FastStop => {
             write!(f, "tunnel cut after {age}: nginx was stopped at once (")
         }

@@ -1,0 +1,50 @@
+//! What directives ask of a location's tunnels.
+
+use core::ptr::NonNull;
+
+use ngx::ffi::{ngx_http_complex_value_t, ngx_msec_t};
+use websocket_guard_core::frame::CloseCode;
+
+/// `websocket_guard_ping`
+#[derive(Clone, Copy)]
+pub struct PingConf {
+    /// How long a side may be silent before it is asked.
+    pub interval: ngx_msec_t,
+    pub client: bool,
+    pub backend: bool,
+    /// How long it may be silent after that.
+    pub timeout: Option<ngx_msec_t>,
+}
+
+/// `websocket_guard_drain`
+#[derive(Clone, Copy)]
+pub struct Drain {
+    /// Each tunnel is closed at a random moment within this time.
+    pub spread: ngx_msec_t,
+    pub code: CloseCode,
+    /// How long both sides have, once the client was told.
+    pub wait: ngx_msec_t,
+}
+
+/// `websocket_guard_lifetime`
+#[derive(Clone, Copy)]
+pub struct Lifetime {
+    pub limit: Limit,
+    /// How much shorter a life may be, at random.
+    pub jitter: ngx_msec_t,
+}
+
+/// Where the time comes from.
+#[derive(Clone, Copy)]
+pub enum Limit {
+    Off,
+    After(ngx_msec_t),
+    /// A number of seconds, or the Unix time at which it is over.
+    Variable(NonNull<ngx_http_complex_value_t>),
+}
+
+impl Lifetime {
+    pub fn is_off(&self) -> bool {
+        matches!(self.limit, Limit::Off)
+    }
+}

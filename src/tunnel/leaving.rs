@@ -1,0 +1,99 @@
+//! How a worker learns that it is to leave, and what it tells of the tunnels that it closed.
+//!
+//! nginx tells no module, but it closes idle connections then (`ngx_close_idle_connections`): it calls the
+//! read handler of each. One of them is the guard's.
+
+use core::cell::Cell;
+
+use ngx::ffi::{
+    ngx_close_connection, ngx_cycle, ngx_cycle_t, ngx_event_t, ngx_exiting, ngx_get_connection,
+    ngx_log_t, NGX_LOG_NOTICE,
+};
+use ngx::ngx_log_error;
+use websocket_guard_core::findings::EndFinding;
+
+use super::pump;
+
+/// What this worker knows.
+struct Worker {
+    /// Whether the connection is there.
+    learns: Cell<bool>,
+    drained: Cell<u64>,
+    unanswered: Cell<u64>,
+}
+
+// SAFETY: a worker has one thread.
+unsafe impl Sync for Worker {}
+
+static WORKER: Worker =
+    Worker { learns: Cell::new(false), drained: Cell::new(0), unanswered: Cell::new(0) };
+
+/// Whether this worker is leaving.
+pub fn has_begun() -> bool {
+    // SAFETY: nginx changes it between two events only.
+    unsafe { ngx_exiting != 0 }
+}
+
+/// Makes sure that tunnels are drained when this worker is told to leave. Without memory, or a connection, they
+/// are not, and nginx has logged why.
+pub fn learn(log: *mut ngx_log_t) {
+    if WORKER.learns.get() || has_begun() {
+        return;
+    }
+    // SAFETY: the descriptor is the connection's alone; nothing is read from it or waited for.
+    unsafe {
+        let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+        if fd == -1 {
+            return;
+        }
+        let Some(connection) = ngx_get_connection(fd, log).as_mut() else {
+            libc::close(fd);
+            return;
+        };
+        // The log of a tunnel is gone with it.
+        connection.log = (*ngx_cycle).log;
+        connection.set_idle(1);
+        (*connection.read).handler = Some(told);
+        (*connection.read).log = connection.log;
+        (*connection.write).log = connection.log;
+    }
+    WORKER.learns.set(true);
+}
+
+/// # Safety
+/// Called by nginx with an event of the connection, when the worker is to leave.
+unsafe extern "C" fn told(event: *mut ngx_event_t) {
+    WORKER.learns.set(false);
+    // SAFETY: guaranteed by the caller; a worker's cycle is live.
+    unsafe {
+        ngx_close_connection((*event).data.cast());
+        for request in pump::requests(&*ngx_cycle) {
+            pump::drain(request);
+        }
+    }
+}
+
+/// Counts a tunnel whose turn has come.
+pub fn note_drained() {
+    WORKER.drained.set(WORKER.drained.get() + 1);
+}
+
+/// Counts one that had to be cut.
+pub fn note_unanswered() {
+    WORKER.unanswered.set(WORKER.unanswered.get() + 1);
+}
+
+/// Tells the sum when the worker exits.
+pub fn sum_up(cycle: &ngx_cycle_t) {
+    let (drained, unanswered) = (WORKER.drained.take(), WORKER.unanswered.take());
+    if drained > 0 {
+        ngx_log_error!(
+            NGX_LOG_NOTICE,
+            cycle.log,
+            "websocket_guard: {} tunnels of this worker were drained, {} of them without an answer in time [{}]",
+            drained,
+            unanswered,
+            EndFinding::TunnelDrained.entry().slug
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! What a tunnel needs of time: a box of its own, only where a directive asks for it.
+
+use core::cell::Cell;
+
+use ngx::ffi::{ngx_current_msec, ngx_msec_t};
+
+use websocket_guard_core::frame::Role;
+
+use super::closing::random;
+use super::ping::Asked;
+use super::wheel::Waiting;
+use crate::configuration::tunnels::PingConf;
+use crate::request::view::Request;
+
+/// The moments that a tunnel waits for.
+pub struct Watch {
+    waiting: Waiting,
+    /// Whether one of them may have come.
+    is_due: Cell<bool>,
+    /// The end of its lifetime, as `ngx_current_msec`.
+    pub lifetime: Cell<Option<ngx_msec_t>>,
+    pub drain: Cell<Turn>,
+    /// The sides that are asked whether they are there.
+    pub client: Option<Asked>,
+    pub backend: Option<Asked>,
+    /// When one of them is to be looked at.
+    pub ping: Cell<Option<ngx_msec_t>>,
+    /// Whether the backend of a tunnel that is drained has sent a Close.
+    pub backend_closed: Cell<bool>,
+}
+
+/// How far a tunnel of a worker that leaves has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// The worker stays.
+    #[default]
+    Off,
+    /// It is closed at that moment.
+    At(ngx_msec_t),
+    /// The client is being told, or was told, to close; both sides have time until then.
+    Under { until: ngx_msec_t },
+}
+
+impl Watch {
+    pub fn new(request: Request, ping: Option<PingConf>) -> Self {
+        let asked = |is_asked: bool| is_asked.then(|| Asked::new(random()));
+        Self {
+            waiting: Waiting::new(request),
+            is_due: Cell::new(false),
+            lifetime: Cell::new(None),
+            drain: Cell::new(Turn::Off),
+            client: ping.and_then(|ping| asked(ping.client)),
+            backend: ping.and_then(|ping| asked(ping.backend)),
+            ping: Cell::new(None),
+            backend_closed: Cell::new(false),
+        }
+    }
+
+    /// Waits for the next of its moments.
+    ///
+    /// # Safety
+    /// It must not be moved until it is dropped.
+    pub unsafe fn wait(&self) {
+        let drain = match self.drain.get() {
+            Turn::Off => None,
+            Turn::At(moment) | Turn::Under { until: moment } => Some(moment),
+        };
+        // A drain that is under way is the last thing that a tunnel does.
+        let others =
+            [self.lifetime.get(), self.ping.get()].map(|it| it.filter(|_| !self.is_draining()));
+        if let Some(moment) = [drain].into_iter().chain(others).flatten().min() {
+            // SAFETY: guaranteed by the caller.
+            unsafe { self.waiting.wait_until(moment) };
+        }
+    }
+
+    /// A side that is asked.
+    #[inline(always)]
+    pub fn asked(&self, side: Role) -> Option<&Asked> {
+        match side {
+            Role::Client => self.client.as_ref(),
+            Role::Server => self.backend.as_ref(),
+        }
+    }
+
+    pub fn is_draining(&self) -> bool {
+        matches!(self.drain.get(), Turn::Under { .. })
+    }
+
+    pub fn set_due(&self) {
+        self.is_due.set(true);
+    }
+
+    #[inline(always)]
+    pub fn take_due(&self) -> bool {
+        self.is_due.replace(false)
+    }
+}
+
+/// Whether a moment has come.
+pub fn is_past(moment: ngx_msec_t) -> bool {
+    // SAFETY: nginx changes it between two events only.
+    moment <= unsafe { ngx_current_msec }
+}
+
+/// So much later than now.
+pub fn later(milliseconds: ngx_msec_t) -> ngx_msec_t {
+    // SAFETY: as above.
+    unsafe { ngx_current_msec }.saturating_add(milliseconds)
+}
+
+/// Any time up to that.
+pub fn up_to(milliseconds: ngx_msec_t) -> ngx_msec_t {
+    let random = u64::from(u32::from_ne_bytes(random()));
+    // Of 32 bits a product with a time of days has less than 64.
+    (random.saturating_mul(milliseconds as u64 + 1) >> 32) as ngx_msec_t
+}
