@@ -51,6 +51,7 @@ http {
         server_name          localhost;
         websocket_guard      on;
         websocket_guard_log  off;
+        access_log           off;
 
         location / {
             proxy_pass  http://127.0.0.1:8081;

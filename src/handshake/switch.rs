@@ -86,9 +86,9 @@ fn fault(
     }
     let exchange = request.attempt().and_then(|attempt| attempt.exchange(request));
     match exchange.and_then(Exchange::head) {
-        Some(sent) => compare(conf, upstream, sent.fields()),
+        Some(sent) => compare(conf, upstream, sent.fields(), request.fields()),
         // uwsgi and scgi pass the client's header on as it is.
-        None => compare(conf, upstream, request.fields()),
+        None => compare(conf, upstream, request.fields(), request.fields()),
     }
 }
 
@@ -96,6 +96,7 @@ fn compare(
     conf: &LocationConf,
     upstream: &'static ngx_http_upstream_t,
     sent: impl Fields<'static>,
+    asked: impl Fields<'static>,
 ) -> Option<SwitchFault<'static>> {
     let [upgrade, connection, accept, subprotocol, extensions] = field::find(
         fields(&upstream.headers_in.headers),
@@ -115,8 +116,11 @@ fn compare(
     // A location's own proxy_set_header may have sent more than is allowed.
     let allowed = conf.protocols().filter(|_| conf.mode().is_guarded());
     let sent = Offer { upgrade, allowed, key, subprotocols, extensions };
+    let [subprotocols, extensions] =
+        field::find(asked, ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"]);
     match switch.verify(&sent) {
-        Ok(()) => None,
+        // proxy_set_header may have offered more than the client.
+        Ok(()) => switch.verify_choice(subprotocols, extensions).err().map(SwitchFault::Wrong),
         Err(_) if sent.offers_nothing() => Some(SwitchFault::Unsolicited),
         Err(fault) => Some(SwitchFault::Wrong(fault)),
     }

@@ -149,6 +149,10 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             return "see the backend's log; with several servers check session affinity, else the list of \
                     trusted proxies, and whether the backend wants a subprotocol";
         }
+        (RunFinding::SubprotocolMismatch, _) if switch::offered_by_nginx(facts).is_some() => {
+            return "remove the location's \"proxy_set_header Sec-WebSocket-Protocol\", and have the client \
+                    offer that subprotocol if the backend wants it";
+        }
         (RunFinding::BackendTls, _) if is_plain(facts) => {
             return "use https:// in proxy_pass";
         }

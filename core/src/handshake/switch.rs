@@ -64,6 +64,20 @@ impl<'a, L: Lines<'a>> Switch<L> {
         self.verify_extensions(sent.extensions.clone())
     }
 
+    /// Checks what was chosen against what the client offered, which may be less than what was sent: then the
+    /// client closes.
+    pub fn verify_choice<'s>(
+        &self,
+        subprotocols: impl Lines<'s>,
+        extensions: impl Lines<'s>,
+    ) -> Result<(), Fault<'a>> {
+        if !contains_token(self.upgrade.clone(), WEBSOCKET.as_bytes()) {
+            return Ok(());
+        }
+        self.verify_subprotocol(subprotocols)?;
+        self.verify_extensions(extensions)
+    }
+
     /// Whether `websocket` is among the protocols, if these are all right.
     fn verify_upgrade<'s, S: Lines<'s>>(&self, sent: &Offer<'_, S>) -> Result<bool, Fault<'a>> {
         let mut protocols = elements(self.upgrade.clone()).enumerate().peekable();

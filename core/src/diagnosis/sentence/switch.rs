@@ -63,11 +63,23 @@ pub fn fault(f: &mut Formatter, facts: &Facts) -> fmt::Result {
             match facts.subprotocols {
                 Some(offered) => write!(f, "offered: \"{}\"", Escaped(offered)),
                 None => f.write_str("none was offered"),
+            }?;
+            match offered_by_nginx(facts) {
+                Some(sent) => write!(f, ", but nginx sent \"{}\"", Escaped(sent)),
+                None => Ok(()),
             }
         }
         Fault::ExtensionMismatch { chosen } => {
             write!(f, "{backend} chose extension \"{}\", which was not offered", Escaped(chosen))
         }
+    }
+}
+
+/// The subprotocols that the backend was offered, if they are not the client's.
+pub fn offered_by_nginx<'a>(facts: &Facts<'a>) -> Option<&'a [u8]> {
+    match facts.upstream.unwrap_or_default().subprotocols {
+        Sent::Value(sent) if facts.subprotocols != Some(sent) => Some(sent),
+        Sent::Value(_) | Sent::Nothing | Sent::Unknown => None,
     }
 }
 
