@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use ngx::ffi::{ngx_current_msec, ngx_msec_t};
+use ngx::ffi::ngx_msec_t;
 
 use websocket_guard_core::frame::Role;
 
