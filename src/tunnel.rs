@@ -15,6 +15,7 @@ use crate::request::record::Record;
 use crate::request::view::Request;
 
 mod buffer;
+mod clock;
 mod closing;
 mod end;
 mod frames;

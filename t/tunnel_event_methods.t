@@ -39,6 +39,9 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
+    # What passes here is no frames.
+    websocket_guard_ignore  tunnel-frame-error;
+
     error_log  %%TESTDIR%%/error.log info;
 
     server {

@@ -158,6 +158,12 @@ fn audit_server<'a>(
     for (index, location) in server.locations.iter().enumerate() {
         let context = Context { view, server, outline: &outline, location, index };
         if !context.is_audited() {
+            let passing = rules::check_in_passing(&context);
+            if let Some((finding, problem)) =
+                passing.filter(|(it, _)| !location.ignore.contains(*it))
+            {
+                reports.add(finding, problem, context.subject(), location.place);
+            }
             continue;
         }
         if matches!(location.content, Content::Proxied(_)) {
@@ -323,10 +329,16 @@ mod tests {
     fn one_cause_is_one_finding() {
         let mut broken = edit(on("/"), |proxied| {
             proxied.headers = own(&[("Connection", "close"), ("Sec-WebSocket-Key", "")]);
-            proxied.http_version = here(HttpVersion::Http2, 30);
+            proxied.http_version = here(HttpVersion::Http10, 30);
         });
         broken.send_timeout = here(1, 31);
         assert!(names(&[broken]).len() > 4);
+        // The guard leaves a location alone that speaks HTTP/2.
+        let http2 = edit(on("/"), |proxied| {
+            proxied.headers = inherited(&[]);
+            proxied.http_version = here(HttpVersion::Http2, 30);
+        });
+        assert_eq!(names(&[http2]), ["h2-upstream"]);
         let answering = |status| {
             let answer = Some(Answer { status, handled: false, place: None });
             names(&[Location { answer, ..broken }])
@@ -336,6 +348,36 @@ mod tests {
         let fallback = Some(Fallback { name: b"@app", place: None });
         let app = Location { kind: LocationKind::Named, ..location("@app") };
         assert_eq!(names(&[Location { fallback, ..broken }, app]), ["tryfiles-fallback"]);
+    }
+
+    #[test]
+    fn auto_above_a_location_that_speaks_http2() {
+        let passing = |name| Location {
+            mode: Mode::Auto,
+            marked: Marked::Above,
+            ..edit(location(name), |p| p.http_version = above(HttpVersion::Http2, 3))
+        };
+        let levels = |locations: &[Location<'static>]| -> Vec<(Level, String)> {
+            let servers = [server(locations)];
+            let reports = audit(&site(&servers), |_| true).into_iter();
+            let of = |report: &Report| report.finding.slug() == "h2-upstream";
+            reports.filter(of).map(|report| (report.level, report.line().to_string())).collect()
+        };
+        let told = levels(&[passing("/a"), passing("/b"), passing("/c")]);
+        let [(Level::Notice, line)] = &told[..] else { panic!("{told:?}") };
+        assert!(
+            line.contains("location \"/a\" (and in 2 other locations) speaks HTTP/2"),
+            "{line}"
+        );
+        // Where one is marked itself, that is an error of its own.
+        let marked = Location { marked: Marked::Here, ..passing("/ws") };
+        let told: Vec<Level> =
+            levels(&[passing("/a"), marked]).into_iter().map(|it| it.0).collect();
+        assert_eq!(told, [Level::Notice, Level::Error]);
+        // Near: HTTP/1.1, or nothing above.
+        let old = edit(passing("/a"), |p| p.http_version = by_guard(HttpVersion::Http11));
+        let off = Location { mode: Mode::Off, marked: Marked::Nowhere, ..passing("/a") };
+        assert!(levels(&[old, off, marked]).len() == 1);
     }
 
     #[test]
@@ -479,6 +521,8 @@ mod tests {
                     host_is_domain: known,
                     http_version,
                     read_timeout,
+                    ping: read_timeout,
+                    drain: read_timeout,
                     buffering,
                     cache,
                     store: read_timeout.map(|it| it.origin),
@@ -577,6 +621,7 @@ mod tests {
                 worker_connections,
                 open_files: Some(open_files),
                 worker_shutdown_timeout: http2,
+                shutdown_limit: Some(workers),
                 servers: &servers,
                 ..Site::default()
             };

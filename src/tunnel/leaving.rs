@@ -12,12 +12,10 @@ use ngx::ffi::{
 use ngx::ngx_log_error;
 use websocket_guard_core::findings::EndFinding;
 
-use super::pump;
-
 /// What this worker knows.
 struct Worker {
-    /// Whether the connection is there.
-    learns: Cell<bool>,
+    /// What is to be done then, while the connection is there.
+    drain: Cell<Option<fn(&ngx_cycle_t)>>,
     drained: Cell<u64>,
     unanswered: Cell<u64>,
 }
@@ -26,7 +24,7 @@ struct Worker {
 unsafe impl Sync for Worker {}
 
 static WORKER: Worker =
-    Worker { learns: Cell::new(false), drained: Cell::new(0), unanswered: Cell::new(0) };
+    Worker { drain: Cell::new(None), drained: Cell::new(0), unanswered: Cell::new(0) };
 
 /// Whether this worker is leaving.
 pub fn has_begun() -> bool {
@@ -36,8 +34,8 @@ pub fn has_begun() -> bool {
 
 /// Makes sure that tunnels are drained when this worker is told to leave. Without memory, or a connection, they
 /// are not, and nginx has logged why.
-pub fn learn(log: *mut ngx_log_t) {
-    if WORKER.learns.get() || has_begun() {
+pub fn learn(log: *mut ngx_log_t, drain: fn(&ngx_cycle_t)) {
+    if WORKER.drain.get().is_some() || has_begun() {
         return;
     }
     // SAFETY: the descriptor is the connection's alone; nothing is read from it or waited for.
@@ -57,19 +55,20 @@ pub fn learn(log: *mut ngx_log_t) {
         (*connection.read).log = connection.log;
         (*connection.write).log = connection.log;
     }
-    WORKER.learns.set(true);
+    WORKER.drain.set(Some(drain));
 }
 
 /// # Safety
 /// Called by nginx with an event of the connection, when the worker is to leave.
 unsafe extern "C" fn told(event: *mut ngx_event_t) {
-    WORKER.learns.set(false);
-    // SAFETY: guaranteed by the caller; a worker's cycle is live.
-    unsafe {
+    let drain = WORKER.drain.take();
+    // SAFETY: nginx passes the event of the connection; a worker's cycle is live.
+    let cycle = unsafe {
         ngx_close_connection((*event).data.cast());
-        for request in pump::requests(&*ngx_cycle) {
-            pump::drain(request);
-        }
+        &*ngx_cycle
+    };
+    if let Some(drain) = drain {
+        drain(cycle);
     }
 }
 

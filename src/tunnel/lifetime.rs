@@ -6,7 +6,7 @@ use ngx::ffi::{ngx_msec_t, NGX_LOG_ERR};
 use ngx::ngx_log_error;
 use websocket_guard_core::text::escape::Escaped;
 
-use super::watch::up_to;
+use super::clock::up_to;
 use crate::configuration::tunnels::{Lifetime, Limit};
 use crate::nginx::evaluate;
 use crate::request::view::Request;

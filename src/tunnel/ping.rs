@@ -6,7 +6,7 @@ use ngx::ffi::{ngx_current_msec, ngx_msec_t};
 use websocket_guard_core::frame::control::ControlFrame;
 use websocket_guard_core::frame::{Mask, Pings};
 
-use super::watch::is_past;
+use super::clock::is_past;
 use crate::configuration::tunnels::PingConf;
 
 /// One side that is asked.

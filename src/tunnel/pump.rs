@@ -29,6 +29,7 @@ use websocket_guard_core::http::token::same;
 use websocket_guard_core::http::version::HttpVersion;
 
 use super::buffer::{self, Backlog};
+use super::clock::{is_past, later, up_to};
 use super::closing::{close_frame, fresh_key, Closing, Codes, Farewell, PATIENCE};
 use super::end::{conclude, observe, Frames, How};
 use super::frames::{Lane, Notice};
@@ -37,7 +38,7 @@ use super::own::Own;
 use super::ping::{Asked, Due};
 use super::side::{Broken, Side};
 use super::trim;
-use super::watch::{is_past, later, up_to, Turn, Watch};
+use super::watch::{Turn, Watch};
 use crate::configuration::conf::GuardFilter;
 use crate::configuration::tunnels::Drain;
 use crate::nginx::{fields, AllocationFailed};
@@ -190,7 +191,7 @@ fn place(backend: Side, pump: Pump) -> Result<&'static Pump, AllocationFailed> {
 }
 
 /// Has a tunnel attended to, soon and where nginx calls its handlers.
-pub fn call(request: Request) {
+fn call(request: Request) {
     let pump = Pump::of(&request);
     if let (Some(watch), Some(tunnel)) = (pump.and_then(Pump::watch), Tunnel::of(request)) {
         watch.set_due();
@@ -198,8 +199,13 @@ pub fn call(request: Request) {
     }
 }
 
+/// Has all tunnels of this worker closed, each within the time that its location says, since it leaves.
+fn drain_all(cycle: &ngx_cycle_t) {
+    requests(cycle).for_each(drain);
+}
+
 /// Has a tunnel closed within the time that its location says, since its worker leaves.
-pub fn drain(request: Request) {
+fn drain(request: Request) {
     let pump = Pump::of(&request);
     let conf = request.location().and_then(|conf| conf.drain());
     let (Some(pump), Some(conf), Some(tunnel)) = (pump, conf, Tunnel::of(request)) else { return };
@@ -499,7 +505,7 @@ impl Pump {
     fn need_watch(&self, tunnel: &Tunnel) -> Result<&Watch, AllocationFailed> {
         if self.watch().is_none() {
             let ping = tunnel.request.location().and_then(|conf| conf.ping());
-            let watch = Own::new(Watch::new(tunnel.request, ping), tunnel.client.log())?;
+            let watch = Own::new(Watch::new(tunnel.request, call, ping), tunnel.client.log())?;
             self.watch.set(Some(watch));
         }
         self.watch().ok_or(AllocationFailed)
@@ -522,7 +528,7 @@ impl Pump {
         }
         match conf.drain() {
             Some(drain) if leaving::has_begun() => self.begin_drain(tunnel, drain)?,
-            Some(_) => leaving::learn(tunnel.client.log()),
+            Some(_) => leaving::learn(tunnel.client.log(), drain_all),
             None => {}
         }
         Ok(())

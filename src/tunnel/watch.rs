@@ -42,10 +42,11 @@ pub enum Turn {
 }
 
 impl Watch {
-    pub fn new(request: Request, ping: Option<PingConf>) -> Self {
+    /// `call` is called when one of its moments has come.
+    pub fn new(request: Request, call: fn(Request), ping: Option<PingConf>) -> Self {
         let asked = |is_asked: bool| is_asked.then(|| Asked::new(random()));
         Self {
-            waiting: Waiting::new(request),
+            waiting: Waiting::new(request, call),
             is_due: Cell::new(false),
             lifetime: Cell::new(None),
             drain: Cell::new(Turn::Off),
@@ -95,23 +96,4 @@ impl Watch {
     pub fn take_due(&self) -> bool {
         self.is_due.replace(false)
     }
-}
-
-/// Whether a moment has come.
-pub fn is_past(moment: ngx_msec_t) -> bool {
-    // SAFETY: nginx changes it between two events only.
-    moment <= unsafe { ngx_current_msec }
-}
-
-/// So much later than now.
-pub fn later(milliseconds: ngx_msec_t) -> ngx_msec_t {
-    // SAFETY: as above.
-    unsafe { ngx_current_msec }.saturating_add(milliseconds)
-}
-
-/// Any time up to that.
-pub fn up_to(milliseconds: ngx_msec_t) -> ngx_msec_t {
-    let random = u64::from(u32::from_ne_bytes(random()));
-    // Of 32 bits a product with a time of days has less than 64.
-    (random.saturating_mul(milliseconds as u64 + 1) >> 32) as ngx_msec_t
 }

@@ -21,6 +21,8 @@ const SLOTS: usize = 256;
 /// dropped.
 pub struct Waiting {
     request: Request,
+    /// Who attends to it.
+    call: fn(Request),
     due: Cell<ngx_msec_t>,
     next: Cell<*const Waiting>,
     /// What points here; null outside of the wheel.
@@ -55,9 +57,10 @@ static WHEEL: Wheel = Wheel {
 
 impl Waiting {
     /// It does not wait yet.
-    pub fn new(request: Request) -> Self {
+    pub fn new(request: Request, call: fn(Request)) -> Self {
         Self {
             request,
+            call,
             due: Cell::new(0),
             next: Cell::new(ptr::null()),
             from: Cell::new(ptr::null()),
@@ -141,7 +144,7 @@ unsafe extern "C" fn turn(_: *mut ngx_event_t) {
             next = waiting.next.get();
             if waiting.due.get() <= now {
                 waiting.leave();
-                super::pump::call(waiting.request);
+                (waiting.call)(waiting.request);
             }
         }
     }

@@ -67,6 +67,8 @@ pub struct Site<'a> {
     pub open_files: Option<u64>,
     /// Whether `worker_shutdown_timeout` is set (`ngx_core_conf_t.shutdown_timeout`).
     pub worker_shutdown_timeout: bool,
+    /// Its value in milliseconds, if that is known.
+    pub shutdown_limit: Option<u64>,
     /// All upstreams of `ngx_http_upstream_main_conf_t.upstreams`, the implicit ones too.
     pub upstreams: &'a [Upstream<'a>],
     /// `ngx_http_core_main_conf_t.servers`
@@ -312,6 +314,10 @@ pub struct Proxied<'a> {
     /// location ([`SetAt::Here`] if the location's own `proxy_read_timeout` decides it), else
     /// `uc->read_timeout`.
     pub read_timeout: Option<Setting<'a, u64>>,
+    /// The interval of `websocket_guard_ping`, in milliseconds, where it has an effect.
+    pub ping: Option<Setting<'a, u64>>,
+    /// The time of `websocket_guard_drain`, in milliseconds, where it has an effect.
+    pub drain: Option<Setting<'a, u64>>,
     /// `proxy_buffering` (`uc->buffering`).
     pub buffering: Option<Setting<'a, bool>>,
     /// `proxy_cache`, if it is on (`uc->cache` is 1).

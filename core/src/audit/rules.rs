@@ -11,10 +11,11 @@ mod routing;
 mod target;
 mod timeouts;
 
-use crate::findings::LoadFinding;
+use crate::findings::{Level, LoadFinding};
+use crate::words::Mode;
 
 use super::context::{has_recipe_by_hand, Context};
-use super::model::{Content, Marked, Proxied, ProxyModule, Server, Site};
+use super::model::{Content, Location, Marked, Proxied, ProxyModule, Server, Site};
 use super::problem::Problem;
 
 /// The rules about a location, one row each.
@@ -50,6 +51,8 @@ const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::BufferingNeeded, Rule::Proxied(buffering::buffering_needed)),
     (LoadFinding::ShortReadTimeout, Rule::Proxied(timeouts::short_read_timeout)),
     (LoadFinding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
+    (LoadFinding::PingTooLate, Rule::Proxied(timeouts::ping_too_late)),
+    (LoadFinding::DrainCutShort, Rule::Proxied(timeouts::drain_cut_short)),
     (LoadFinding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
     (LoadFinding::VariableUri, Rule::Target(target::variable_uri)),
     (LoadFinding::ResolverMissing, Rule::Target(target::resolver_missing)),
@@ -105,6 +108,14 @@ fn replaces(winner: LoadFinding, loser: LoadFinding, context: &Context) -> bool 
             LoadFinding::HostNotForwarded => context.loses(b"Host"),
             _ => false,
         },
+        // The guard sets no headers for HTTP/2, and would without it.
+        LoadFinding::H2Upstream if context.is_guarded() => matches!(
+            loser,
+            LoadFinding::MissingUpgrade
+                | LoadFinding::MissingConnection
+                | LoadFinding::HeadersDropped
+                | LoadFinding::HostNotForwarded
+        ),
         _ => false,
     }
 }
@@ -123,6 +134,21 @@ pub fn check<'a>(context: &Context<'_, 'a>) -> Vec<(LoadFinding, Problem<'a>)> {
     let names: Vec<LoadFinding> = found.iter().map(|(finding, _)| *finding).collect();
     found.retain(|(loser, _)| !names.iter().any(|winner| replaces(*winner, *loser, context)));
     found
+}
+
+/// What is told of a location with `auto` from above, of which nobody says that it is for WebSocket: that `auto` does not
+/// work there.
+pub fn check_in_passing<'a>(context: &Context<'_, 'a>) -> Option<(LoadFinding, Problem<'a>)> {
+    let finding = LoadFinding::H2Upstream;
+    let Location { mode: Mode::Auto, content: Content::Proxied(proxied), .. } = context.location
+    else {
+        return None;
+    };
+    if context.outline.serves_subrequests(context.index) {
+        return None;
+    }
+    let problem = headers::h2_upstream(context, proxied)?;
+    Some((finding, problem.level(Level::Notice)))
 }
 
 impl Rule {

@@ -188,6 +188,7 @@ pub fn site<'a>(servers: &'a [Server<'a>]) -> Site<'a> {
         worker_connections: 1024,
         open_files: Some(65536),
         worker_shutdown_timeout: true,
+        shutdown_limit: None,
         upstreams: &[],
         servers,
     }

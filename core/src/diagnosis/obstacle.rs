@@ -27,6 +27,10 @@ pub(super) fn obstacles<'a>(facts: &Facts<'a>) -> impl Iterator<Item = Obstacle<
     if !facts.handler.can_upgrade() {
         return [Some(Obstacle::Handler(facts.handler)), None, None].into_iter().flatten();
     }
+    // What such a request has of headers is not text.
+    if upstream.http_version == Some(HttpVersion::Http2) {
+        return [Some(Obstacle::HttpVersion(HttpVersion::Http2)), None, None].into_iter().flatten();
+    }
     let upgrade = match upstream.upgrade {
         Sent::Nothing => Some(Obstacle::NoUpgrade),
         Sent::Value(value) if !has_token(value, b"websocket") => {

@@ -153,7 +153,7 @@ location /chat {
 
     H2Upstream "h2-upstream", Error;
     title: "the location speaks HTTP/2 to the backend",
-    cause: "HTTP/2 has no Upgrade header, and nginx does not open a WebSocket over it in another way (RFC 8441)",
+    cause: "HTTP/2 has no Upgrade header, and nginx does not open a WebSocket over it in another way (RFC 8441). \"websocket_guard on;\" uses HTTP/1.1 in place of an inherited version; \"auto\" leaves the version as it is, since plain requests may need it",
     fix: "add \"websocket_guard on;\" to the location, or \"proxy_http_version 1.1;\"",
     symptom: "every upgrade fails, plain requests work",
     example: "\
@@ -608,6 +608,46 @@ location /chat {
     websocket_guard on;
     proxy_intercept_errors off;
     proxy_pass http://backend;
+}";
+
+    PingTooLate "ping-too-late", Warn;
+    title: "the guard's Pings come after the idle limit",
+    cause: "websocket_guard_ping asks a side that was silent for its interval, and the tunnel is cut when both were silent for the idle limit, which is no longer",
+    fix: "make the interval of websocket_guard_ping shorter than the idle limit",
+    symptom: "silent tunnels are cut as if there were no Pings",
+    example: "\
+# before
+location /chat {
+    websocket_guard on;
+    websocket_guard_timeout 30s;
+    websocket_guard_ping 30s;
+    proxy_pass http://backend;
+}
+
+# after
+location /chat {
+    websocket_guard on;
+    websocket_guard_timeout 30s;
+    websocket_guard_ping 10s;
+    proxy_pass http://backend;
+}";
+
+    DrainCutShort "drain-cut-short", Warn;
+    title: "a worker that leaves is cut before it has closed its tunnels",
+    cause: "websocket_guard_drain spreads the closing of the tunnels over a time that is longer than worker_shutdown_timeout",
+    fix: "make worker_shutdown_timeout longer than websocket_guard_drain and its wait together",
+    symptom: "after a reload some clients close one by one, and the others all at once",
+    example: "\
+# before
+worker_shutdown_timeout 30s;
+http {
+    websocket_guard_drain 1m;
+}
+
+# after
+worker_shutdown_timeout 2m;
+http {
+    websocket_guard_drain 1m;
 }";
 
     ShortReadTimeout "short-read-timeout", Warn;

@@ -28,6 +28,10 @@ pub unsafe fn describe<'a>(cf: &ngx_conf_t, tree: &'a Tree, site: &mut Site<'a>)
         site.open_files = u64::try_from(core.rlimit_nofile).ok().or_else(file_limit);
         site.worker_shutdown_timeout = core.shutdown_timeout != usize::MAX
             || tree.root().own(b"worker_shutdown_timeout").next().is_some();
+        // One that stands behind `http {}` is not read yet.
+        site.shutdown_limit = Some(core.shutdown_timeout)
+            .filter(|&it| it != usize::MAX && it != 0)
+            .map(|it| it as u64);
     }
     let root = tree.root();
     site.open_files_place =

@@ -10,6 +10,7 @@ use websocket_guard_core::audit::model::{
     Cache, Header, Headers, Hidden, Proxied, ProxyModule, Setting, Target, Value,
 };
 use websocket_guard_core::config::{Directive, Node};
+use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::Mode;
 use websocket_guard_core::words::SetAt;
 
@@ -79,7 +80,11 @@ impl<'a> Describer<'a> {
             host_is_domain,
             http_version: http_version.map(|version| Setting {
                 value: as_version(version),
-                origin: filled_in(full_name!(module, "http_version")),
+                origin: match as_version(version) {
+                    // Never the guard's.
+                    HttpVersion::Http2 => origin(full_name!(module, "http_version")),
+                    _ => filled_in(full_name!(module, "http_version")),
+                },
             }),
             read_timeout: Some(if guarded {
                 // Beside a websocket_guard_timeout, proxy_read_timeout is for plain requests.
@@ -93,6 +98,14 @@ impl<'a> Describer<'a> {
                     value: upstream.read_timeout as u64,
                     origin: origin(full_name!(module, "read_timeout")),
                 }
+            }),
+            ping: conf.ping().filter(|_| conf.pumps()).map(|ping| Setting {
+                value: ping.interval as u64,
+                origin: origin(b"websocket_guard_ping"),
+            }),
+            drain: conf.drain().filter(|_| conf.pumps()).map(|drain| Setting {
+                value: drain.spread as u64,
+                origin: origin(b"websocket_guard_drain"),
             }),
             buffering: Some(Setting {
                 value: upstream.buffering != 0,

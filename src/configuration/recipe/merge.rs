@@ -24,6 +24,9 @@ use websocket_guard_core::words::Mode;
 /// `proxy_http_version 1.1`, as the proxy module keeps it.
 const HTTP_11: ngx_uint_t = 1001;
 
+/// `proxy_http_version 2` (from nginx 1.29.4 on), in which there is no upgrade.
+const HTTP_2: ngx_uint_t = 2000;
+
 /// `proxy_buffering off`
 const UNBUFFERED: ngx_flag_t = 0;
 
@@ -145,6 +148,11 @@ unsafe fn fill_in(
         let realtime = mode == Mode::On;
         let upgrades = mode.is_guarded();
         let plain = own.or(inherited);
+        // nginx cannot choose it for each request, and the plain ones of a backend that speaks HTTP/2 need it.
+        let http2 = match mode {
+            Mode::Auto => plain.http_version,
+            _ => own.http_version,
+        } == Some(HTTP_2);
         // SAFETY: the array has the module's configuration.
         let module_conf = unsafe { module.location_conf(loc_conf) };
         let fill = Fill { conf: module_conf, undo: parent.recipe.written };
@@ -169,7 +177,7 @@ unsafe fn fill_in(
         fill.field(
             module.http_version,
             own.http_version,
-            upgrades.then_some(HTTP_11),
+            (upgrades && !http2).then_some(HTTP_11),
             inherited.http_version.unwrap_or(nginx_default::HTTP_VERSION),
         );
 
@@ -189,6 +197,7 @@ unsafe fn fill_in(
         if module.headers_source.is_some() {
             // SAFETY: as above.
             let list = unsafe { plain.headers.unwrap_or(NonNull::from(&main.no_headers)).as_ref() };
+            let upgrades = upgrades && !http2;
             if upgrades && own.headers.is_some() {
                 let headers = list.guarded_own(cf, conf.forwarded(), *checked_upgrade)?;
                 fill.array(module.headers_source, headers.list.as_ptr());

@@ -239,9 +239,15 @@ pub fn http10_upstream<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option
     Some(http_version_problem(problem, version))
 }
 
-pub fn h2_upstream<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+pub fn h2_upstream<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
     let version = speaks(proxied, HttpVersion::Http2)?;
     let problem = Problem::new("speaks HTTP/2 to the backend, which has no upgrade");
+    if context.is_guarded() {
+        // The guard leaves it alone, for the plain requests.
+        let fix =
+            "set \"proxy_http_version 1.1;\" in the location, or in one of its own for WebSocket";
+        return Some(problem.at(version.origin).fix(fix));
+    }
     Some(http_version_problem(problem, version))
 }
 

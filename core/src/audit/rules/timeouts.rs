@@ -46,6 +46,34 @@ pub fn short_read_timeout<'a>(
     }))
 }
 
+pub fn ping_too_late<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+    let (ping, limit) = (proxied.ping?, proxied.read_timeout?);
+    (ping.value >= limit.value).then(|| {
+        Problem::new(format!(
+            "sends a Ping after {} of silence, and cuts a tunnel that is silent for {}",
+            Duration(ping.value),
+            Duration(limit.value)
+        ))
+        .at(ping.origin)
+    })
+}
+
+pub fn drain_cut_short<'a>(
+    context: &Context<'_, 'a>,
+    proxied: &Proxied<'a>,
+) -> Option<Problem<'a>> {
+    let (drain, limit) = (proxied.drain?, context.view.site.shutdown_limit?);
+    (drain.value > limit).then(|| {
+        Problem::new(format!(
+            "takes {} to close the tunnels of a worker that leaves, which are cut after {} \
+             (worker_shutdown_timeout)",
+            Duration(drain.value),
+            Duration(limit)
+        ))
+        .at(drain.origin)
+    })
+}
+
 pub fn low_send_timeout<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Option<Problem<'a>> {
     let timeout = context.location.send_timeout.filter(|timeout| timeout.value < LOW_SEND)?;
     Some(
@@ -59,6 +87,7 @@ pub fn low_send_timeout<'a>(context: &Context<'_, 'a>, _: &Proxied<'a>) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use crate::audit::model::Site;
     use crate::audit::testing::*;
 
     #[test]
@@ -111,5 +140,37 @@ mod tests {
         let mut unmarked = crate::audit::testing::location("/");
         unmarked.send_timeout = above(2000, 4);
         assert!(names(&[unmarked]).is_empty());
+    }
+
+    #[test]
+    fn a_ping_comes_before_the_idle_limit() {
+        let pings = |interval| {
+            edit(on("/chat"), |p| {
+                p.read_timeout = by_guard(30_000);
+                p.ping = here(interval, 12);
+            })
+        };
+        assert_eq!(
+            lines(pings(30_000)),
+            ["websocket_guard: location \"/chat\" sends a Ping after 30s of silence, and cuts a tunnel \
+              that is silent for 30s; make the interval of websocket_guard_ping shorter than the idle \
+              limit [ping-too-late] in nginx.conf:12"]
+        );
+        assert!(names(&[pings(29_999)]).is_empty());
+    }
+
+    #[test]
+    fn a_drain_has_its_time() {
+        let drains = [edit(on("/chat"), |p| p.drain = here(60_000, 12))];
+        let servers = [server(&drains)];
+        let cut = |limit| Site { shutdown_limit: limit, ..site(&servers) };
+        assert_eq!(
+            lines_in(&cut(Some(59_000))),
+            ["websocket_guard: location \"/chat\" takes 60s to close the tunnels of a worker that leaves, \
+              which are cut after 59s (worker_shutdown_timeout); make worker_shutdown_timeout longer than \
+              websocket_guard_drain and its wait together [drain-cut-short] in nginx.conf:12"]
+        );
+        assert!(names_in(&cut(Some(60_000))).is_empty());
+        assert!(names_in(&cut(None)).is_empty());
     }
 }

@@ -1,0 +1,24 @@
+//! Moments of `ngx_current_msec`, and times at random.
+
+use ngx::ffi::{ngx_current_msec, ngx_msec_t};
+
+use super::closing::random;
+
+/// Whether a moment has come.
+pub fn is_past(moment: ngx_msec_t) -> bool {
+    // SAFETY: nginx changes it between two events only.
+    moment <= unsafe { ngx_current_msec }
+}
+
+/// So much later than now.
+pub fn later(milliseconds: ngx_msec_t) -> ngx_msec_t {
+    // SAFETY: as above.
+    unsafe { ngx_current_msec }.saturating_add(milliseconds)
+}
+
+/// Any time up to that.
+pub fn up_to(milliseconds: ngx_msec_t) -> ngx_msec_t {
+    let random = u64::from(u32::from_ne_bytes(random()));
+    // Of 32 bits a product with a time of days has less than 64.
+    (random.saturating_mul(milliseconds as u64 + 1) >> 32) as ngx_msec_t
+}

@@ -1,0 +1,50 @@
+#!/usr/bin/perl
+
+# The audit of what is asked for tunnels: Pings that come too late, and a drain that has no time.
+
+use strict;
+use warnings;
+
+use Test::More;
+use Test::Nginx;
+use Test::WebSocketGuard;
+
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(6);
+
+my $conf = <<'EOC';
+daemon off;
+%%TEST_GLOBALS%%
+worker_shutdown_timeout 30s;
+events { }
+http {
+    websocket_guard_drain  DRAIN;
+    server {
+        listen 127.0.0.1:8080;
+        server_name localhost;
+        location /a/ {
+            websocket_guard          on;
+            websocket_guard_timeout  30s;
+            websocket_guard_ping     PING;
+            TUNNEL
+            proxy_pass               http://127.0.0.1:8081;
+            proxy_set_header         Host $http_host;
+        }
+    }
+}
+EOC
+
+is_deeply([warnings('30s', '29s', '')], [], 'in time');
+like(join("\n", warnings('30s', '30s', '')), qr/^\[warn\] websocket_guard: location "\/a\/" sends a Ping after 30s of silence, and cuts a tunnel that is silent for 30s; make the interval of websocket_guard_ping shorter than the idle limit \[ping-too-late\] in \S+: websocket_guard_ping +30s;$/, 'a Ping too late');
+like(join("\n", warnings('31s', '10s', '')), qr/^\[warn\] websocket_guard: location "\/a\/" takes 31s to close the tunnels of a worker that leaves, which are cut after 30s \(worker_shutdown_timeout\); make worker_shutdown_timeout longer than websocket_guard_drain and its wait together \[drain-cut-short\] in \S+: websocket_guard_drain +31s;$/, 'a drain too long');
+is_deeply([warnings('31s', '10s', 'websocket_guard_drain off;')], [], 'not in this location');
+is_deeply([warnings('off', 'off', '')], [], 'nothing is asked for');
+is_deeply([warnings('31s', 'off', 'websocket_guard_tunnel native;')], [], 'nor in tunnels of nginx');
+
+sub warnings {
+    my ($drain, $ping, $tunnel) = @_;
+    my $text = $conf =~ s/DRAIN/$drain/r =~ s/PING/$ping/r =~ s/TUNNEL/$tunnel/r;
+    my ($code, $output) = nginx_test($t, $text);
+    my @text = split /\n/, $t->read_file('nginx-test.conf');
+    # The line in place of its number.
+    return map { s/:(\d+)$/:$text[$1 - 1]/r =~ s/: +/: /gr } guard_lines($output, 'warn');
+}
