@@ -140,26 +140,26 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Repeated(_), .. }) => {
             "correct the client, or the proxy in front of this nginx"
         }
-        (RunFinding::BackendOrigin, _) => return origin::fix(facts, usual),
+        (RunFinding::BackendOrigin, _) => origin::fix(facts, usual),
         (RunFinding::BackendAuth, _) if own_list_may_refuse(facts) => {
-            return "allow that origin in the application's own list of origins if it has one, else see \
-                    the backend's log, and that cookies or tokens reach it";
+            "allow that origin in the application's own list of origins if it has one, else see \
+                    the backend's log, and that cookies or tokens reach it"
         }
         (RunFinding::BackendBadHandshake, _) if offers_no_subprotocol(facts) => {
-            return "see the backend's log; with several servers check session affinity, else the list of \
-                    trusted proxies, and whether the backend wants a subprotocol";
+            "see the backend's log; with several servers check session affinity, else the list of \
+                    trusted proxies, and whether the backend wants a subprotocol"
         }
         (RunFinding::SubprotocolMismatch, _) if switch::offered_by_nginx(facts).is_some() => {
-            return "remove the location's \"proxy_set_header Sec-WebSocket-Protocol\", and have the client \
-                    offer that subprotocol if the backend wants it";
+            "remove the location's \"proxy_set_header Sec-WebSocket-Protocol\", and have the client \
+                    offer that subprotocol if the backend wants it"
         }
         (RunFinding::BackendTls, _) if is_plain(facts) => {
-            return "use https:// in proxy_pass";
+            "use https:// in proxy_pass"
         }
         (RunFinding::BackendClosed, _) if is_plain(facts) && facts.handler == Handler::Proxy => {
-            return "see the backend's log; if it expects TLS, use https:// in proxy_pass";
+            "see the backend's log; if it expects TLS, use https:// in proxy_pass"
         }
-        (RunFinding::BackendRedirect, _) => return scheme::fix_of_redirect(facts).unwrap_or(usual),
+        (RunFinding::BackendRedirect, _) => scheme::fix_of_redirect(facts).unwrap_or(usual),
         (RunFinding::SwitchReplaced, _)
             if facts.upstream.is_some_and(|upstream| upstream.accel_redirect.is_some()) =>
         {
@@ -171,7 +171,7 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             | RunFinding::BackendForbidden
             | RunFinding::ConnectionsExhausted,
             _,
-        ) => return connect::fix(facts).unwrap_or(usual),
+        ) => connect::fix(facts).unwrap_or(usual),
         (RunFinding::NotWebsocket, _) if client::passes_upgrade_on(facts) => {
             "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists"
         }
