@@ -78,7 +78,7 @@ $t->run();
 my @workers = worker_pids($t);
 my $peer = 'backend 127.0.0.1:' . port(8081);
 my $dead = 'backend 127.0.0.1:' . port(8089);
-my $auth = "[error] upgrade failed: $peer refused access with 401 and said "status"; see the backend's log, and that cookies or tokens reach it "
+my $auth = "[error] upgrade failed: $peer refused access with 401 and said \"status\"; see the backend's log, and that cookies or tokens reach it "
     . '[backend-auth]';
 
 is(outcome($t, path => '/off/'), '101', 'by hand: a tunnel');
