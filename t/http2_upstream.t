@@ -99,7 +99,7 @@ my $fix = 'set "proxy_http_version 1.1;" in the location, or in one of its own f
 my @told = grep {/\[h2-upstream\]/} guard_log($t);
 my $above = conf_line($t, qr/^        proxy_http_version  2;/);
 is_deeply([grep {/^\[notice\]/} @told], ['[notice] websocket_guard: location "/" of the server in '
-    . "$dir/nginx.conf:" . conf_line($t, qr/^    server/) . ' (and another) speaks HTTP/2 to the backend, which has '
+    . "$dir/nginx.conf:" . conf_line($t, qr/^    server/) . ' (and in another location) speaks HTTP/2 to the backend, which has '
     . "no upgrade; $fix in $dir/nginx.conf:$above"], 'auto above: once, as something to know');
 is_deeply([sort map {/^\[error\] .* location "([^"]+)"/} grep {/^\[error\]/} @told], ['/on/auto/', '/own/'],
     'marked locations, of which two have it from above') or diag join "\n", @told;

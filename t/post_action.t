@@ -75,6 +75,7 @@ run_backend($t, 8081);
 run_backend($t, 8082);
 $t->run();
 
+wait_until(sub { worker_pids($t) > 0 });
 my @workers = worker_pids($t);
 my $peer = 'backend 127.0.0.1:' . port(8081);
 my $dead = 'backend 127.0.0.1:' . port(8089);

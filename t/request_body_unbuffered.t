@@ -88,6 +88,7 @@ EOC
 run_backend($t, 8081);
 $t->run();
 
+wait_until(sub { worker_pids($t) > 0 });
 my @workers = worker_pids($t);
 
 # The first byte of the body comes with the header, the others later.

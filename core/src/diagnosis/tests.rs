@@ -1085,8 +1085,12 @@ fn what_keeps_the_upgrade_from_the_backend() {
     );
     check(
         guarded(|u| u.http_version = Some(HttpVersion::Http2)),
-        "speaks HTTP/2 to the backend, which cannot upgrade; remove its own \
-         \"proxy_http_version\"",
+        "speaks HTTP/2 to the backend, which cannot upgrade; set \"proxy_http_version 1.1;\" in it",
+    );
+    check(
+        upstream(400, |u| (u.http_version, u.upgrade) = (Some(HttpVersion::Http2), Sent::Nothing)),
+        "speaks HTTP/2 to the backend, which cannot upgrade; add \"websocket_guard on;\" to it, and set \
+         \"proxy_http_version 1.1;\"",
     );
     check(
         upstream(400, |u| u.connection = Sent::Value(b"close")),

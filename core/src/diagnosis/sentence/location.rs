@@ -6,6 +6,7 @@ use crate::diagnosis::facts::{Alteration, Facts, Gate, Handler, Limit, OtherServ
 use crate::diagnosis::obstacle::{obstacle, obstacles, Obstacle};
 use crate::diagnosis::redirect::{self, Redirect};
 use crate::findings::RunFinding;
+use crate::http::version::HttpVersion;
 use crate::text::escape::Escaped;
 
 use super::parts::{By, To, Where};
@@ -170,6 +171,13 @@ pub fn upgrade_not_forwarded(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 pub fn fix_of_obstacles(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     if let Some(Obstacle::Handler(_)) = obstacle(facts) {
         return f.write_str("use proxy_pass, uwsgi_pass or scgi_pass there");
+    }
+    // The guard leaves such a location alone, whether it says so itself or has it from above.
+    if let Some(Obstacle::HttpVersion(HttpVersion::Http2)) = obstacle(facts) {
+        return f.write_str(match facts.mode.is_guarded() {
+            true => "set \"proxy_http_version 1.1;\" in it",
+            false => "add \"websocket_guard on;\" to it, and set \"proxy_http_version 1.1;\"",
+        });
     }
     let mut own = obstacles(facts).filter_map(|obstacle| obstacle.own_directive(facts)).peekable();
     if !facts.mode.is_guarded() {
