@@ -65,7 +65,7 @@ if ($knows) {
     ok(wait_until(sub { websocket(path => '/on/')->status == 502 }, 20), 'the address changes');
     for my $path (qw{ /on/ /auto/ }) {
         is(outcome($t, path => $path), '502, [error] upgrade failed: no connection to backend 127.0.0.2:' . port(8081)
-            . '; start the backend, or correct the address in proxy_pass [backend-unreachable]', "$path: diagnosed");
+            . ' (111: Connection refused); start the backend, or correct the address in proxy_pass [backend-unreachable]', "$path: diagnosed");
         is($first{$path}->echo('again'), 'again', "$path: the open tunnel stays");
     }
     $t->write_file('address', '127.0.0.1');
