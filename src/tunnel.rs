@@ -63,7 +63,8 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     Ok(())
 }
 
-/// Called when a worker exits: what became of its tunnels. At a fast stop (SIGTERM) nginx leaves its connections to the system, and the
+/// Called when a worker exits: what became of its tunnels. At a fast stop (SIGTERM) nginx leaves its
+/// connections to the system, and the
 /// tunnels that the guard moves are told.
 pub fn stop(cycle: &ngx_cycle_t) {
     leaving::sum_up(cycle);

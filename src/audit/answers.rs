@@ -1,4 +1,5 @@
-//! What answers a request without a backend, for the diagnoses: the text of the configuration is gone when they are made.
+//! What answers a request without a backend, for the diagnoses: the text of the configuration is gone when
+//! they are made.
 
 use core::ptr;
 use std::collections::HashMap;
