@@ -21,12 +21,15 @@ use Time::HiRes qw/ sleep time /;
 
 our @EXPORT = qw/
     websocket raw_request handshake_request connection streams
-    run_backend websocket_backend requests_seen false_upgrades
+    run_backend websocket_backend run_tunnels requests_seen false_upgrades
     make_certificate nginx_test conf_line place_of packaged_modules
     guard_log run_time_log guard_lines guard_findings log_size wait_log outcome
     reload master_pid worker_pids rss_kib
     wait_until time_limit
 /;
+
+# An nginx that is so many times slower than usual, under valgrind, gets so many times longer for everything.
+my $slowness = $ENV{TEST_NGINX_SLOWNESS} // 1;
 
 # ---- clients -------------------------------------------------------------------------------------
 
@@ -67,6 +70,17 @@ sub run_backend {
 }
 
 sub websocket_backend { Test::WebSocketGuard::Backend::serve(@_) }
+
+# Clients and backends of many tunnels in one process: a script of t/lib/tunnels/. It gets a structure, and the time
+# that it has ("seconds"), and prints objects, each of which is handed over as it comes.
+sub run_tunnels {
+    my ($script, $conf, $take) = @_;
+    my $directory = __FILE__ =~ s{Test/WebSocketGuard\.pm$}{tunnels}r;
+    $conf = { seconds => 60 * $slowness, %$conf };
+    open my $pipe, '-|', 'python3', "$directory/$script", JSON::PP::encode_json($conf) or croak "python3: $!";
+    while (my $line = <$pipe>) { $take->(JSON::PP::decode_json($line)) }
+    close $pipe or croak "$script: exit code $?";
+}
 
 # Each as an object, in the order of arrival; connections are numbered from 1. count => N waits
 # for at least so many.
@@ -332,9 +346,6 @@ sub reload {
 
 # ---- time ----------------------------------------------------------------------------------------
 
-# An nginx that is so many times slower than usual, under valgrind, gets so many times longer for everything.
-my $slowness = $ENV{TEST_NGINX_SLOWNESS} // 1;
-
 # Asks again and again until it is true; false if it is not in time.
 sub wait_until {
     my ($condition, $seconds) = @_;
@@ -502,6 +513,11 @@ What it received, as L<Test::WebSocketGuard::Head> requests.
 =item false_upgrades($t, 8081, lenient)
 
 Of those, the heads of requests with an Upgrade header that are not well-formed handshakes.
+
+=item run_tunnels($script, $conf, $take)
+
+Both ends of many tunnels, in one Python process: a script of F<t/lib/tunnels/>, which gets the structure as JSON, and
+prints objects that C<$take> is called with.
 
 =item make_certificate($t, $name, @names)
 
