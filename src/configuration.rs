@@ -7,3 +7,4 @@ pub mod recipe;
 pub mod sockets;
 pub mod tunnels;
 pub mod words;
+pub mod written;

@@ -18,10 +18,11 @@ use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use websocket_guard_core::handshake::upgrade::Protocols;
 
 use crate::audit;
-use crate::configuration::conf::{Guard, LocationConf, MainConf, Opening, ServerConf};
+use crate::configuration::conf::{Guard, LevelConf, LocationConf, MainConf, ServerConf};
 use crate::configuration::directives;
 use crate::configuration::foreign::{keepalive, proxies};
 use crate::configuration::recipe::{merge as recipe, timeouts};
+use crate::configuration::written::{Opening, Written};
 use crate::handshake::{filter, gate, header, log_phase, outbound, peer, variables};
 use crate::nginx::find_module;
 use crate::nginx::{place, push_front, AllocationFailed};
@@ -96,20 +97,20 @@ unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: as the head of this file says; the name of the file lives as long as the configuration.
     let conf = unsafe { cf.as_ref() }.and_then(|cf| {
-        let mut conf = LocationConf::default();
+        let mut written = Written::default();
         // When the configurations of `http {}` itself are created, its context is not yet in place.
         let inside = cf.module_type == NGX_HTTP_MODULE as usize;
         if let Some(main) = inside.then(|| Guard::main_conf_mut(cf)).flatten() {
             main.created += 1;
-            conf.number = main.created;
+            written.number = main.created;
         }
         // nginx has just read the line that opens the level.
         // SAFETY: as above.
         if let Some(file) = unsafe { cf.conf_file.as_ref() } {
             let line = u32::try_from(file.line).unwrap_or(u32::MAX);
-            conf.opened = Opening { file: file.file.name, line };
+            written.opened = Opening { file: file.file.name, line };
         }
-        place(cf, conf).ok()
+        place(cf, LevelConf::Written(written)).ok()
     });
     conf.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
 }
@@ -119,26 +120,27 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
     // SAFETY: as the head of this file says; `main` was made by `create_main_conf`.
     let (cf, main) = unsafe { (cf.as_mut(), main.cast::<MainConf>().as_mut()) };
     let (Some(cf), Some(main)) = (cf, main) else { return NGX_CONF_ERROR };
-    let Some(http) = Guard::location_conf_mut(cf) else { return NGX_CONF_ERROR };
-
-    if let Some(contradiction) = http.contradiction().filter(|_| http.mode().is_guarded()) {
-        directives::refuse_contradiction(cf, http, contradiction);
+    // SAFETY: as in `create_main_conf`.
+    let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };
+    let (Some(http), Some(protocols)) = (Guard::location_conf_mut(cf), NonNull::new(protocols))
+    else {
+        return NGX_CONF_ERROR;
+    };
+    let Some((written, http)) = http.merge(&LocationConf::new(protocols)) else {
+        return NGX_CONF_ERROR;
+    };
+    if refuses(cf, &written, http) {
         return NGX_CONF_ERROR;
     }
     main.proxies = proxies::find(cf);
     main.keepalive = keepalive::initializer(cf);
     main.ssl = find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
-    if http.protocols.is_none() {
-        // SAFETY: as in `create_main_conf`.
-        let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };
-        http.protocols = NonNull::new(protocols);
-    }
     if let [Some(_), ..] = main.proxies {
         let Ok(index) = variables::use_indexed(cf, c"proxy_host") else { return NGX_CONF_ERROR };
         main.proxy_host = Some(index);
     }
     // SAFETY: `cf` has the context of `http {}`.
-    conf_status(unsafe { recipe::start(cf, main, http) })
+    conf_status(unsafe { recipe::start(cf, main, &written, http) })
 }
 
 unsafe extern "C" fn merge_loc_conf(
@@ -148,18 +150,28 @@ unsafe extern "C" fn merge_loc_conf(
 ) -> *mut c_char {
     // SAFETY: as the head of this file says; both configurations were made by `create_loc_conf`.
     let (cf, parent, conf) = unsafe {
-        (cf.as_mut(), parent.cast::<LocationConf>().as_ref(), conf.cast::<LocationConf>().as_mut())
+        (cf.as_mut(), parent.cast::<LevelConf>().as_ref(), conf.cast::<LevelConf>().as_mut())
     };
-    let (Some(cf), Some(parent), Some(conf)) = (cf, parent, conf) else { return NGX_CONF_ERROR };
-    let Some(main) = Guard::main_conf_mut(cf) else { return NGX_CONF_ERROR };
-    let contradiction = conf.contradiction();
-    conf.inherit(parent);
-    if let Some(contradiction) = contradiction.filter(|_| conf.mode().is_guarded()) {
-        directives::refuse_contradiction(cf, conf, contradiction);
+    let (Some(cf), Some(conf)) = (cf, conf) else { return NGX_CONF_ERROR };
+    let (Some(main), Some(parent)) = (Guard::main_conf_mut(cf), parent.and_then(LevelConf::merged))
+    else {
+        return NGX_CONF_ERROR;
+    };
+    let Some((written, conf)) = conf.merge(parent) else { return NGX_CONF_ERROR };
+    if refuses(cf, &written, conf) {
         return NGX_CONF_ERROR;
     }
     // SAFETY: called from nginx's merge.
-    conf_status(unsafe { recipe::merge(cf, main, parent, conf) })
+    conf_status(unsafe { recipe::merge(cf, main, &written, parent, conf) })
+}
+
+/// Refuses a guarded level whose own directives contradict each other; its mode may be that of a level above.
+fn refuses(cf: &mut ngx_conf_t, written: &Written, merged: &LocationConf) -> bool {
+    let contradiction = written.contradiction().filter(|_| merged.mode().is_guarded());
+    if let Some(contradiction) = contradiction {
+        directives::refuse_contradiction(cf, written.opened, contradiction);
+    }
+    contradiction.is_some()
 }
 
 /// Called when all modules are merged.

@@ -25,6 +25,18 @@ impl Mode {
     }
 }
 
+/// Where a location's `websocket_guard` stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marked {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// In a level above.
+    Above,
+    /// In the location itself.
+    Here,
+}
+
 /// A position in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Place<'a> {

@@ -15,8 +15,8 @@ use std::collections::HashMap;
 use ngx::ffi::{nginx_version, ngx_conf_t, ngx_http_core_loc_conf_t};
 use ngx::http::{HttpModule, NgxHttpCoreModule};
 use websocket_guard_core::audit::model::{
-    Answer, Content, Fallback, Listener, Location, LocationKind, Marked, ProxyModule, Rewrite,
-    Server, Setting, Site, Subrequest,
+    Answer, Content, Fallback, Listener, Location, LocationKind, ProxyModule, Rewrite, Server,
+    Setting, Site, Subrequest,
 };
 use websocket_guard_core::config::{BlockKind, Directive, Node, Tree, Variables};
 use websocket_guard_core::http::status::is_redirect;
@@ -27,8 +27,9 @@ use self::describer::Regex;
 use self::describer::{origin, Arenas, Describer};
 use self::proxied::ProxiedLocation;
 use self::upstreams::Upstreams;
-use crate::configuration::conf::{Level, LocationConf, MainConf, MergedLevel, Opening};
+use crate::configuration::conf::{Level, LocationConf, MainConf, MergedLevel};
 use crate::configuration::foreign::proxies;
+use crate::configuration::written::Opening;
 use crate::nginx::bytes;
 
 /// Describes the configuration to `look`.
@@ -153,13 +154,9 @@ impl<'a> Describer<'a> {
                 parent: indexes.get(&level.parent).copied(),
                 place: place(conf.opened),
                 mode: conf.mode(),
-                marked: match conf.mode {
-                    None => Marked::Nowhere,
-                    Some(_) if conf.marked => Marked::Here,
-                    Some(_) => Marked::Above,
-                },
-                ignore: conf.ignore.unwrap_or_default(),
-                protocols: conf.protocols(),
+                marked: conf.marked,
+                ignore: conf.ignored(),
+                protocols: Some(conf.protocols()),
                 content,
                 ..Location::default()
             });

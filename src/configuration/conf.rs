@@ -1,4 +1,4 @@
-//! The module's configuration: what the directives set, and how it is inherited.
+//! The module's configuration: what is in force at each level, and how it is inherited.
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -6,18 +6,18 @@ use std::collections::HashMap;
 
 use ngx::ffi::{
     ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t,
-    ngx_http_header_handler_pt, ngx_http_upstream_init_pt, ngx_module_t, ngx_msec_t, ngx_str_t,
+    ngx_http_header_handler_pt, ngx_http_upstream_init_pt, ngx_module_t, ngx_str_t,
 };
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf, NgxHttpCoreModule,
 };
 use websocket_guard_core::config::Answers;
 use websocket_guard_core::diagnosis::{NamedPlace, OwnSettings};
-use websocket_guard_core::findings::{Finding, FindingSet};
+use websocket_guard_core::findings::FindingSet;
 use websocket_guard_core::handshake::origin::OriginPolicy;
 use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::Strictness;
-use websocket_guard_core::words::{Mode, Place};
+use websocket_guard_core::words::{Marked, Mode, Place};
 
 use crate::configuration::foreign::proxies::Proxies;
 use crate::configuration::recipe::cache::ConditionList;
@@ -25,6 +25,7 @@ use crate::configuration::recipe::headers::HeaderList;
 use crate::configuration::recipe::settings::Recipe;
 use crate::configuration::tunnels::{Drain, Lifetime, PingConf};
 use crate::configuration::words::{Forwarded, LogLevel, TunnelLoop};
+use crate::configuration::written::{Opening, Written};
 use crate::nginx::bytes;
 use crate::nginx::delivery::Delivered;
 
@@ -65,9 +66,9 @@ unsafe impl HttpModuleServerConf for Guard {
     type ServerConf = ServerConf;
 }
 
-// SAFETY: `create_loc_conf` allocates a `LocationConf`.
+// SAFETY: `create_loc_conf` allocates a `LevelConf`.
 unsafe impl HttpModuleLocationConf for Guard {
-    type LocationConf = LocationConf;
+    type LocationConf = LevelConf;
 }
 
 /// The configuration of `http {}`.
@@ -164,152 +165,224 @@ pub struct ServerConf {
     pub guarded_location: Option<ngx_str_t>,
 }
 
-/// The configuration of a location; `http {}` and `server {}` have one each, to inherit from.
-#[derive(Default)]
+/// This module's configuration of a level, which nginx creates, has the directives fill in, and merges.
+pub enum LevelConf {
+    /// Until it is merged.
+    Written(Written),
+    /// From then on.
+    Merged(LocationConf),
+}
+
+impl LevelConf {
+    /// The settings that are in force; `None` while the configuration is read, and in a level that nginx never
+    /// merges, as that of an `upstream {}`.
+    pub fn merged(&self) -> Option<&LocationConf> {
+        match self {
+            LevelConf::Merged(conf) => Some(conf),
+            LevelConf::Written(_) => None,
+        }
+    }
+
+    /// Merges the level with the one above. `None` if it is merged already.
+    pub fn merge(&mut self, above: &LocationConf) -> Option<(Written, &mut LocationConf)> {
+        let LevelConf::Written(written) = *self else { return None };
+        *self = LevelConf::Merged(LocationConf::merge(&written, above));
+        let LevelConf::Merged(conf) = self else { return None };
+        Some((written, conf))
+    }
+}
+
+/// The settings that are in force in a location, an `if` or a `limit_except` block, a server's own level, or in
+/// `http {}`. Nothing is unset here: `None` means that there is no such thing.
 pub struct LocationConf {
-    /// `websocket_guard`
-    pub mode: Option<Mode>,
-    /// `websocket_guard_timeout`, in milliseconds
-    pub timeout: Option<ngx_msec_t>,
-    /// `websocket_guard_tunnel`
-    pub tunnel: Option<TunnelLoop>,
-    /// `websocket_guard_close`
-    pub close: Option<bool>,
-    /// `websocket_guard_frames`: whether they must keep to the rules
-    pub strict_frames: Option<bool>,
-    /// `websocket_guard_ping`
-    pub ping: Option<Option<PingConf>>,
-    /// `websocket_guard_lifetime`
-    pub lifetime: Option<Lifetime>,
-    /// `websocket_guard_drain`
-    pub drain: Option<Option<Drain>>,
-    /// `websocket_guard_upgrade`
-    pub protocols: Option<NonNull<Protocols>>,
-    /// `websocket_guard_forwarded`
-    pub forwarded: Option<Forwarded>,
-    /// `websocket_guard_handshake`
-    pub strictness: Option<Strictness>,
-    /// `websocket_guard_origin`
-    pub origin: Option<NonNull<OriginPolicy>>,
-    /// `websocket_guard_log`
-    pub log: Option<LogLevel>,
-    /// `websocket_guard_ignore`
-    pub ignore: Option<FindingSet>,
     /// The line that opens the level.
     pub opened: Opening,
     /// The one that opens the location, which for a block is the location around it.
     pub location_opened: Opening,
     /// Its number among the configurations of locations, in the order of the text.
     pub number: u32,
-    /// Whether `websocket_guard` stands in the location itself.
-    pub marked: bool,
+    /// Where `websocket_guard` stands.
+    pub marked: Marked,
+    /// Whether `websocket_guard_timeout` stands in the level itself.
+    pub sets_timeout: bool,
+    mode: Mode,
+    tunnel: TunnelLoop,
+    closes: bool,
+    refuses_frames: bool,
+    ping: Option<PingConf>,
+    lifetime: Option<Lifetime>,
+    drain: Option<Drain>,
+    protocols: NonNull<Protocols>,
+    forwarded: Forwarded,
+    strictness: Strictness,
+    origin: Option<NonNull<OriginPolicy>>,
+    log: LogLevel,
+    ignored: FindingSet,
+    by_mode: ByMode,
     /// What the guard made of the location's settings.
     pub recipe: Recipe,
 }
 
+/// What is written here or above of that which else follows from the mode: a level below may have another mode.
+#[derive(Clone, Copy, Default)]
+struct ByMode {
+    close: Option<bool>,
+    forwarded: Option<Forwarded>,
+}
+
 impl LocationConf {
-    /// Whatever the location does not say itself, it has from the level above.
-    ///
-    /// `websocket_guard_timeout` is not among it: where it was set decides about what it beats,
-    /// so the recipe settles it.
-    pub fn inherit(&mut self, parent: &LocationConf) {
-        self.marked = self.mode.is_some();
-        self.mode = self.mode.or(parent.mode);
-        self.tunnel = self.tunnel.or(parent.tunnel);
-        self.close = self.close.or(parent.close);
-        self.strict_frames = self.strict_frames.or(parent.strict_frames);
-        self.ping = self.ping.or(parent.ping);
-        self.lifetime = self.lifetime.or(parent.lifetime);
-        self.drain = self.drain.or(parent.drain);
-        self.protocols = self.protocols.or(parent.protocols);
-        self.forwarded = self.forwarded.or(parent.forwarded);
-        self.strictness = self.strictness.or(parent.strictness);
-        self.origin = self.origin.or(parent.origin);
-        self.log = self.log.or(parent.log);
-        self.ignore = self.ignore.or(parent.ignore);
+    /// What is in force where nothing is written. `protocols` are the default of `websocket_guard_upgrade`, and live
+    /// as long as the configuration.
+    pub fn new(protocols: NonNull<Protocols>) -> Self {
+        Self {
+            opened: Opening::default(),
+            location_opened: Opening::default(),
+            number: 0,
+            marked: Marked::Nowhere,
+            sets_timeout: false,
+            mode: Mode::default(),
+            tunnel: TunnelLoop::default(),
+            closes: false,
+            refuses_frames: false,
+            ping: None,
+            lifetime: None,
+            drain: None,
+            protocols,
+            forwarded: Forwarded::Off,
+            strictness: Strictness::default(),
+            origin: None,
+            log: LogLevel::default(),
+            ignored: FindingSet::default(),
+            by_mode: ByMode::default(),
+            recipe: Recipe::default(),
+        }
     }
 
+    /// What is in force in a level: what it does not say itself, it has from the one above.
+    ///
+    /// Not so the recipe, which is worked out later, and with it `websocket_guard_timeout`: where that stands
+    /// decides about what it beats.
+    fn merge(written: &Written, above: &LocationConf) -> Self {
+        let Written {
+            opened,
+            number,
+            mode: own_mode,
+            timeout,
+            tunnel,
+            close,
+            strict_frames,
+            ping,
+            lifetime,
+            drain,
+            protocols,
+            forwarded,
+            strictness,
+            origin,
+            log,
+            ignore,
+        } = *written;
+        let mode = own_mode.unwrap_or(above.mode);
+        let by_mode = ByMode {
+            close: close.or(above.by_mode.close),
+            forwarded: forwarded.or(above.by_mode.forwarded),
+        };
+        Self {
+            opened,
+            location_opened: opened,
+            number,
+            marked: match (own_mode, above.marked) {
+                (Some(_), _) => Marked::Here,
+                (None, Marked::Nowhere) => Marked::Nowhere,
+                (None, Marked::Above | Marked::Here) => Marked::Above,
+            },
+            sets_timeout: timeout.is_some(),
+            mode,
+            tunnel: tunnel.unwrap_or(above.tunnel),
+            closes: by_mode.close.unwrap_or(mode == Mode::On),
+            refuses_frames: strict_frames.unwrap_or(above.refuses_frames),
+            ping: ping.unwrap_or(above.ping),
+            lifetime: lifetime.unwrap_or(above.lifetime),
+            drain: drain.unwrap_or(above.drain),
+            protocols: protocols.unwrap_or(above.protocols),
+            forwarded: by_mode.forwarded.unwrap_or(match mode {
+                Mode::On => Forwarded::Host,
+                Mode::Auto | Mode::Check | Mode::Off => Forwarded::Off,
+            }),
+            strictness: strictness.unwrap_or(above.strictness),
+            origin: origin.unwrap_or(above.origin),
+            log: log.unwrap_or(above.log),
+            ignored: ignore.unwrap_or(above.ignored),
+            by_mode,
+            recipe: Recipe::default(),
+        }
+    }
+
+    /// `websocket_guard`
     pub fn mode(&self) -> Mode {
-        self.mode.unwrap_or_default()
+        self.mode
     }
 
     /// Whether the guard moves the bytes of the location's tunnels.
     pub fn pumps(&self) -> bool {
-        self.mode().is_guarded() && self.tunnel.unwrap_or_default() == TunnelLoop::Pump
-    }
-
-    /// What the level itself asks for and cannot have, since it leaves its tunnels to nginx's loop.
-    pub fn contradiction(&self) -> Option<&'static str> {
-        if self.tunnel != Some(TunnelLoop::Native) {
-            return None;
-        }
-        let asked = [
-            ("websocket_guard_close", self.close == Some(true)),
-            ("websocket_guard_frames", self.strict_frames == Some(true)),
-            ("websocket_guard_ping", self.ping().is_some()),
-            ("websocket_guard_lifetime", self.lifetime.is_some_and(|it| !it.is_off())),
-            ("websocket_guard_drain", self.drain().is_some()),
-        ];
-        asked.into_iter().find_map(|(name, is_asked)| is_asked.then_some(name))
+        self.mode.is_guarded() && self.tunnel == TunnelLoop::Pump
     }
 
     /// Whether a side of a tunnel whose other side is gone gets a Close.
     pub fn closes(&self) -> bool {
-        self.close.unwrap_or(self.mode() == Mode::On)
+        self.closes
     }
 
     /// Which sides of a tunnel are asked whether they are there, if any.
     pub fn ping(&self) -> Option<PingConf> {
-        self.ping.flatten()
+        self.ping
+    }
+
+    /// How long a tunnel may live, if there is a limit.
+    pub fn lifetime(&self) -> Option<Lifetime> {
+        self.lifetime
     }
 
     /// How tunnels are closed when their worker leaves, if they are.
     pub fn drain(&self) -> Option<Drain> {
-        self.drain.flatten()
+        self.drain
     }
 
     /// Whether a frame that breaks RFC 6455 ends a tunnel.
     pub fn refuses_frames(&self) -> bool {
-        self.strict_frames.unwrap_or(false)
+        self.refuses_frames
     }
 
-    /// The upgrade protocols that are forwarded; set in all locations once they are merged.
-    pub fn protocols(&self) -> Option<&Protocols> {
-        // SAFETY: set to a value that lives as long as the configuration.
-        self.protocols.map(|protocols| unsafe { protocols.as_ref() })
+    /// The upgrade protocols that are forwarded.
+    pub fn protocols(&self) -> &Protocols {
+        // SAFETY: protocols stand in the configuration's pool, as this value does, and are not changed.
+        unsafe { self.protocols.as_ref() }
     }
 
+    /// `websocket_guard_handshake`
     pub fn strictness(&self) -> Strictness {
-        self.strictness.unwrap_or_default()
+        self.strictness
     }
 
     /// The origins that may open a WebSocket, if not all may.
     pub fn origin(&self) -> Option<&OriginPolicy> {
-        // SAFETY: as above.
-        self.origin.map(|origin| unsafe { origin.as_ref() }).filter(|origin| !origin.is_any())
+        // SAFETY: a policy stands in the configuration's pool, as this value does, and is not changed.
+        self.origin.map(|origin| unsafe { origin.as_ref() })
     }
 
+    /// The level of the run-time diagnoses that have none of their own.
     pub fn log(&self) -> LogLevel {
-        self.log.unwrap_or_default()
+        self.log
     }
 
-    pub fn ignores(&self, finding: Finding) -> bool {
-        self.ignore.is_some_and(|ignored| ignored.contains(finding))
+    /// The findings that are not reported.
+    pub fn ignored(&self) -> FindingSet {
+        self.ignored
     }
 
+    /// What the backend is told where the location says nothing else.
     pub fn forwarded(&self) -> Forwarded {
-        self.forwarded.unwrap_or(match self.mode() {
-            Mode::On => Forwarded::Host,
-            Mode::Auto | Mode::Check | Mode::Off => Forwarded::Off,
-        })
+        self.forwarded
     }
-}
-
-/// A line that ends with a `{`.
-#[derive(Clone, Copy, Default)]
-pub struct Opening {
-    pub file: ngx_str_t,
-    pub line: u32,
 }
 
 /// What kind of level is being merged (`ngx_http_merge_servers`, `ngx_http_merge_locations`).

@@ -20,9 +20,10 @@ use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::Strictness;
 use websocket_guard_core::text::escape::Escaped;
 
-use crate::configuration::conf::{Guard, LocationConf};
+use crate::configuration::conf::{Guard, LevelConf};
 use crate::configuration::tunnels::{Drain, Lifetime, Limit, PingConf};
 use crate::configuration::words::{Forwarded as Forwards, LogLevel, TunnelLoop};
+use crate::configuration::written::{Opening, Written};
 use crate::nginx::{compile, elements, ngx_str, AllocationFailed};
 use websocket_guard_core::words::Mode;
 
@@ -71,11 +72,8 @@ const fn http_command(name: &'static CStr, arguments: u32, set: Option<Setter>) 
 
 /// A directive: how its arguments are put into the configuration.
 trait Directive {
-    fn set(
-        cf: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection>;
+    fn set(cf: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t])
+        -> Result<(), Rejection>;
 }
 
 /// Why a directive is refused.
@@ -98,11 +96,13 @@ unsafe extern "C" fn set<D: Directive>(
     // SAFETY: nginx passes the line that it has read, the command and this module's configuration; the first of
     // the arguments is the directive's name.
     let (result, name) = unsafe {
-        let (Some(cf), Some(conf)) = (cf.as_mut(), conf.cast::<LocationConf>().as_mut()) else {
+        let (Some(cf), Some(LevelConf::Written(written))) =
+            (cf.as_mut(), conf.cast::<LevelConf>().as_mut())
+        else {
             return NGX_CONF_ERROR;
         };
         let args = elements::<ngx_str_t>(cf.args).get(1..).unwrap_or_default();
-        (D::set(cf, conf, args), (*command).name)
+        (D::set(cf, written, args), (*command).name)
     };
     match result {
         Ok(()) => NGX_CONF_OK,
@@ -132,14 +132,14 @@ unsafe extern "C" fn set<D: Directive>(
     }
 }
 
-/// Refuses a level whose own directives contradict each other, once its mode is known.
-pub fn refuse_contradiction(cf: &mut ngx_conf_t, conf: &LocationConf, contradiction: &'static str) {
+/// Refuses the level that is opened there, whose own directives contradict each other.
+pub fn refuse_contradiction(cf: &mut ngx_conf_t, opened: Opening, contradiction: &'static str) {
     // SAFETY: a configuration that is being read has a file.
     let Some(file) = (unsafe { cf.conf_file.as_mut() }) else { return };
     // By now nginx has read on.
     let place = (file.file.name, file.line);
-    file.file.name = conf.opened.file;
-    file.line = conf.opened.line as usize;
+    file.file.name = opened.file;
+    file.line = opened.line as usize;
     ngx_conf_log_error!(
         NGX_LOG_EMERG,
         cf,
@@ -199,12 +199,8 @@ impl<T> fmt::Display for Alternatives<'_, T> {
 struct ModeDirective;
 
 impl Directive for ModeDirective {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
-        set_once(&mut conf.mode, choose(first(args), &Mode::WORDS)?)
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut written.mode, choose(first(args), &Mode::WORDS)?)
     }
 }
 
@@ -212,17 +208,13 @@ impl Directive for ModeDirective {
 struct Timeout;
 
 impl Directive for Timeout {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
         let mut value = first(args);
         // SAFETY: the function reads the value and keeps nothing of it.
         let milliseconds = unsafe { ngx_parse_time(&mut value, 0) };
         match ngx_msec_t::try_from(milliseconds) {
             Ok(0) => Err(Rejection::Value(value, "a tunnel needs a time to live".into())),
-            Ok(milliseconds) => set_once(&mut conf.timeout, milliseconds),
+            Ok(milliseconds) => set_once(&mut written.timeout, milliseconds),
             Err(_) => Err(Rejection::Value(value, "write a time such as \"90s\" or \"1h\"".into())),
         }
     }
@@ -232,12 +224,8 @@ impl Directive for Timeout {
 struct Tunnel;
 
 impl Directive for Tunnel {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
-        set_once(&mut conf.tunnel, choose(first(args), &TunnelLoop::WORDS)?)
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut written.tunnel, choose(first(args), &TunnelLoop::WORDS)?)
     }
 }
 
@@ -250,7 +238,7 @@ impl BufferSize {
 }
 
 impl Directive for BufferSize {
-    fn set(cf: &mut ngx_conf_t, _: &mut LocationConf, args: &[ngx_str_t]) -> Result<(), Rejection> {
+    fn set(cf: &mut ngx_conf_t, _: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
         let mut value = first(args);
         // SAFETY: the function reads the value and keeps nothing of it.
         let size = usize::try_from(unsafe { ngx_parse_size(&mut value) });
@@ -267,12 +255,8 @@ impl Directive for BufferSize {
 struct Close;
 
 impl Directive for Close {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
-        set_once(&mut conf.close, choose(first(args), &[("on", true), ("off", false)])?)
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut written.close, choose(first(args), &[("on", true), ("off", false)])?)
     }
 }
 
@@ -280,13 +264,9 @@ impl Directive for Close {
 struct Frames;
 
 impl Directive for Frames {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
         let words = [("check", false), ("strict", true)];
-        set_once(&mut conf.strict_frames, choose(first(args), &words)?)
+        set_once(&mut written.strict_frames, choose(first(args), &words)?)
     }
 }
 
@@ -309,11 +289,7 @@ fn parameter(word: ngx_str_t, name: &str) -> Option<ngx_str_t> {
 struct Ping;
 
 impl Directive for Ping {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
         const SIDES: [(&str, (bool, bool)); 3] =
             [("client", (true, false)), ("backend", (false, true)), ("both", (true, true))];
         let value = first(args);
@@ -337,7 +313,7 @@ impl Directive for Ping {
         }
         let (client, backend) = sides.unwrap_or((true, false));
         let ping = PingConf { interval, client, backend, timeout };
-        set_once(&mut conf.ping, (!is_off).then_some(ping))
+        set_once(&mut written.ping, (!is_off).then_some(ping))
     }
 }
 
@@ -347,24 +323,25 @@ struct LifetimeDirective;
 impl Directive for LifetimeDirective {
     fn set(
         cf: &mut ngx_conf_t,
-        conf: &mut LocationConf,
+        written: &mut Written,
         args: &[ngx_str_t],
     ) -> Result<(), Rejection> {
         let value = first(args);
         let limit = if value.as_bytes().eq_ignore_ascii_case(b"off") {
-            Limit::Off
+            None
         } else if value.as_bytes().contains(&b'$') {
-            Limit::Variable(compile(cf, value).map_err(|AllocationFailed| Rejection::Memory)?)
+            let value = compile(cf, value).map_err(|AllocationFailed| Rejection::Memory)?;
+            Some(Limit::Variable(value))
         } else {
             match time(value)? {
                 0 => return Err(Rejection::Value(value, "a tunnel needs a time to live".into())),
-                limit => Limit::After(limit),
+                limit => Some(Limit::After(limit)),
             }
         };
         let jitter = match args.get(1).copied() {
             None => 0,
             Some(word) => match parameter(word, "jitter") {
-                Some(jitter) if !matches!(limit, Limit::Off) => time(jitter)?,
+                Some(jitter) if limit.is_some() => time(jitter)?,
                 _ => {
                     return Err(Rejection::Value(
                         word,
@@ -373,7 +350,7 @@ impl Directive for LifetimeDirective {
                 }
             },
         };
-        set_once(&mut conf.lifetime, Lifetime { limit, jitter })
+        set_once(&mut written.lifetime, limit.map(|limit| Lifetime { limit, jitter }))
     }
 }
 
@@ -381,11 +358,7 @@ impl Directive for LifetimeDirective {
 struct DrainDirective;
 
 impl Directive for DrainDirective {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
         let value = first(args);
         let is_off = value.as_bytes().eq_ignore_ascii_case(b"off");
         let spread = if is_off { 0 } else { time(value)? };
@@ -402,7 +375,7 @@ impl Directive for DrainDirective {
         }
         let drain =
             Drain { spread, code: code.unwrap_or(CloseCode::RESTART), wait: wait.unwrap_or(5000) };
-        set_once(&mut conf.drain, (!is_off).then_some(drain))
+        set_once(&mut written.drain, (!is_off).then_some(drain))
     }
 }
 
@@ -421,7 +394,7 @@ struct Upgrade;
 impl Directive for Upgrade {
     fn set(
         cf: &mut ngx_conf_t,
-        conf: &mut LocationConf,
+        written: &mut Written,
         args: &[ngx_str_t],
     ) -> Result<(), Rejection> {
         for word in args {
@@ -430,7 +403,7 @@ impl Directive for Upgrade {
         }
         let protocols = Protocols::new(args.iter().map(|word| word.as_bytes()))
             .map_err(|error| Rejection::Value(first(args), error.to_string()))?;
-        set_once(&mut conf.protocols, keep(cf, protocols)?)
+        set_once(&mut written.protocols, keep(cf, protocols)?)
     }
 }
 
@@ -438,12 +411,8 @@ impl Directive for Upgrade {
 struct Forwarded;
 
 impl Directive for Forwarded {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
-        set_once(&mut conf.forwarded, choose(first(args), &Forwards::WORDS)?)
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut written.forwarded, choose(first(args), &Forwards::WORDS)?)
     }
 }
 
@@ -451,13 +420,9 @@ impl Directive for Forwarded {
 struct Handshake;
 
 impl Directive for Handshake {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
         let words = [("strict", Strictness::Strict), ("lenient", Strictness::Lenient)];
-        set_once(&mut conf.strictness, choose(first(args), &words)?)
+        set_once(&mut written.strictness, choose(first(args), &words)?)
     }
 }
 
@@ -467,12 +432,13 @@ struct Origin;
 impl Directive for Origin {
     fn set(
         cf: &mut ngx_conf_t,
-        conf: &mut LocationConf,
+        written: &mut Written,
         args: &[ngx_str_t],
     ) -> Result<(), Rejection> {
         let policy = OriginPolicy::new(args.iter().map(|word| word.as_bytes()))
             .map_err(|error| Rejection::Sentence(error.to_string()))?;
-        set_once(&mut conf.origin, keep(cf, policy)?)
+        let policy = if policy.is_any() { None } else { Some(keep(cf, policy)?) };
+        set_once(&mut written.origin, policy)
     }
 }
 
@@ -480,12 +446,8 @@ impl Directive for Origin {
 struct Log;
 
 impl Directive for Log {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
-        set_once(&mut conf.log, choose(first(args), &LogLevel::WORDS)?)
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        set_once(&mut written.log, choose(first(args), &LogLevel::WORDS)?)
     }
 }
 
@@ -493,12 +455,8 @@ impl Directive for Log {
 struct Ignore;
 
 impl Directive for Ignore {
-    fn set(
-        _: &mut ngx_conf_t,
-        conf: &mut LocationConf,
-        args: &[ngx_str_t],
-    ) -> Result<(), Rejection> {
-        let ignored = conf.ignore.get_or_insert_with(FindingSet::default);
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let ignored = written.ignore.get_or_insert_with(FindingSet::default);
         for word in args {
             let finding = Finding::from_slug(word.as_bytes()).ok_or_else(|| {
                 let hint = match Finding::nearest(word.as_bytes()) {

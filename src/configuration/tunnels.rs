@@ -37,14 +37,7 @@ pub struct Lifetime {
 /// Where the time comes from.
 #[derive(Clone, Copy)]
 pub enum Limit {
-    Off,
     After(ngx_msec_t),
     /// A number of seconds, or the Unix time at which it is over.
     Variable(NonNull<ngx_http_complex_value_t>),
-}
-
-impl Lifetime {
-    pub fn is_off(&self) -> bool {
-        matches!(self.limit, Limit::Off)
-    }
 }

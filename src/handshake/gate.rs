@@ -116,7 +116,7 @@ fn forward<F: Fields<'static>>(
     conf: &LocationConf,
     upgrade: &Values<'static, F>,
 ) -> Result<(), ngx_int_t> {
-    let Some(protocols) = conf.protocols() else { return Err(Status::NGX_ERROR.into()) };
+    let protocols = conf.protocols();
     let named = upgrade.only().and_then(|line| Some((line, protocols.named(line)?)));
     let (passed, allowed) = match named {
         Some((line, protocol)) => (line, configured(protocol)),

@@ -220,11 +220,10 @@ fn refuse(
     unsafe { exchange.note_head() };
     let Some(head) = exchange.head() else { return };
     let passed = request.upgrade(conf).is_some_and(|upgrade| !upgrade.is_empty());
-    let protocols = conf.protocols().filter(|_| passed);
     let is_allowed = |value: &[u8]| {
         // SAFETY: the list of the location, which lives as long as its configuration.
         let headers: &[ngx_keyval_t] = unsafe { elements(check.headers) };
-        protocols.is_some_and(|protocols| protocols.allow([value].into_iter()))
+        (passed && conf.protocols().allow([value].into_iter()))
             || constant_upgrades(headers).any(|constant| trim(constant) == value)
     };
     let Some(upgrade) = head.upgrade_other_than(is_allowed) else { return };

@@ -114,7 +114,7 @@ fn compare(
         ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"],
     );
     // A location's own proxy_set_header may have sent more than is allowed.
-    let allowed = conf.protocols().filter(|_| conf.mode().is_guarded());
+    let allowed = conf.mode().is_guarded().then(|| conf.protocols());
     let sent = Offer { upgrade, allowed, key, subprotocols, extensions };
     let [subprotocols, extensions] =
         field::find(asked, ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"]);

@@ -236,18 +236,16 @@ struct OwnUpgrade<const MODULE: usize>;
 impl<const MODULE: usize> Variable for OwnUpgrade<MODULE> {
     fn value(request: &Request, conf: &LocationConf) -> Option<ngx_str_t> {
         let own = conf.recipe.upgrade.get(MODULE).copied().flatten();
-        let (Some(own), Some(protocols), false) =
-            (own, conf.protocols(), request.upgrade(conf)?.is_empty())
-        else {
+        let (Some(own), false) = (own, request.upgrade(conf)?.is_empty()) else {
             return Some(ngx_str_t::empty());
         };
         // SAFETY: the value was compiled for this configuration, the request is live.
         let value = unsafe { evaluate(request.as_ptr(), own)? };
         let line = iter::once(bytes(value));
-        if protocols.allow(line.clone()) {
+        if conf.protocols().allow(line.clone()) {
             return Some(value);
         }
-        request.allowed(&protocols.select(line))
+        request.allowed(&conf.protocols().select(line))
     }
 }
 

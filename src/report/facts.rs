@@ -10,7 +10,7 @@ use websocket_guard_core::diagnosis::{
 use websocket_guard_core::http::field;
 use websocket_guard_core::http::head::Head;
 use websocket_guard_core::http::version::HttpVersion;
-use websocket_guard_core::words::{is_polled, Mode, Place};
+use websocket_guard_core::words::{is_polled, Marked, Mode, Place};
 
 use crate::configuration::conf::LocationConf;
 use crate::configuration::recipe::headers::sets_proto;
@@ -141,7 +141,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
 /// Whether a location proxies and is meant for realtime.
 fn is_realtime(location: Location) -> bool {
     let Location { conf, core } = location;
-    let meant = (conf.marked && conf.mode() == Mode::On)
+    let meant = (conf.marked == Marked::Here && conf.mode() == Mode::On)
         || (conf.mode() != Mode::Off && is_polled(core.name.as_bytes()));
     meant && core.handler.is_some()
 }

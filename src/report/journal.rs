@@ -28,7 +28,7 @@ pub fn write(request: &Request, location: Location, diagnosis: &Diagnosis) {
     let log = request.connection().log;
     // SAFETY: a connection has a log.
     let enabled = unsafe { (*log).log_level >= level as usize };
-    if !enabled || location.conf.ignores(finding) || !admit(finding, level, location) {
+    if !enabled || location.conf.ignored().contains(finding) || !admit(finding, level, location) {
         return;
     }
     // SAFETY: the log is live. What nginx was doing does not belong into the line.

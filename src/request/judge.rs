@@ -24,14 +24,15 @@ pub fn check<F: Fields<'static>>(
     handshake: &Handshake<F>,
 ) -> Checked {
     let upgrade = &handshake.upgrade;
-    let asks = match conf.protocols().map(|protocols| protocols.select(upgrade.clone())) {
-        Some(allowed) if allowed.has_websocket() => Asks::WebSocket,
-        Some(allowed) if !allowed.is_empty() => Asks::Listed,
+    let listed = conf.protocols();
+    let asks = match listed.select(upgrade.clone()) {
+        allowed if allowed.has_websocket() => Asks::WebSocket,
+        allowed if !allowed.is_empty() => Asks::Listed,
         // A handshake is one even where no location would forward it.
         _ => Asks::Other,
     };
     let name = (asks == Asks::Other).then(|| first_that_can_be_listed(upgrade.clone())).flatten();
-    let dropped = conf.protocols().zip(name).map(|(listed, name)| Dropped { name, listed });
+    let dropped = name.map(|name| Dropped { name, listed });
     Checked {
         asks,
         upgrade: upgrade.clone().next().unwrap_or_default(),

@@ -20,7 +20,7 @@ use websocket_guard_core::http::token::Lines;
 use websocket_guard_core::http::version::HttpVersion;
 
 pub use crate::configuration::conf::Location;
-use crate::configuration::conf::{Guard, LocationConf, MainConf, ServerConf};
+use crate::configuration::conf::{Guard, LevelConf, LocationConf, MainConf, ServerConf};
 use crate::nginx::text;
 use crate::nginx::{
     bits, bytes, configured, fields, has_line, hash, http_version, place_in, HeaderLines, Line,
@@ -173,7 +173,7 @@ impl Request {
     /// This module's configuration of the request's location, which can change until the content
     /// phase.
     pub fn location(&self) -> Option<&'static LocationConf> {
-        Guard::location_conf(self.raw())
+        Guard::location_conf(self.raw())?.merged()
     }
 
     /// The core module's.
@@ -192,7 +192,7 @@ impl Request {
         // SAFETY: a server has a context, with a configuration of each HTTP module.
         unsafe {
             let conf = *server.ctx.as_ref()?.loc_conf.add(Guard::module().ctx_index);
-            conf.cast::<LocationConf>().as_ref()
+            conf.cast::<LevelConf>().as_ref()?.merged()
         }
     }
 
@@ -264,12 +264,11 @@ impl Request {
     pub fn upgrade(&self, conf: &LocationConf) -> Option<ngx_str_t> {
         // SAFETY: the header line lives as long as the request.
         let line = unsafe { self.raw().headers_in.upgrade.as_ref() };
-        let (Some(line), true, HttpVersion::Http11, Some(protocols)) =
-            (line, self.is_main(), self.http_version(), conf.protocols())
+        let (Some(line), true, HttpVersion::Http11) = (line, self.is_main(), self.http_version())
         else {
             return Some(ngx_str_t::empty());
         };
-        let asked = || self.allowed(&protocols.select(self.values("Upgrade")));
+        let asked = || self.allowed(&conf.protocols().select(self.values("Upgrade")));
         if !conf.mode().is_guarded() {
             return asked();
         }

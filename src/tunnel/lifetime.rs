@@ -15,10 +15,9 @@ use crate::request::view::Request;
 const YEAR: i64 = 365 * 24 * 60 * 60;
 
 impl Lifetime {
-    /// How many milliseconds a tunnel that begins now may live, if there is a limit.
+    /// How many milliseconds a tunnel that begins now may live, if its variable sets a limit.
     pub fn of(&self, request: &Request) -> Option<ngx_msec_t> {
         let limit = match self.limit {
-            Limit::Off => return None,
             Limit::After(limit) => limit,
             // SAFETY: the value was compiled for the configuration of the request, which is live.
             Limit::Variable(value) => unsafe {

@@ -514,7 +514,7 @@ impl Pump {
     /// What the directives want to happen later.
     fn begin_watch(&self, tunnel: &Tunnel) -> Result<(), AllocationFailed> {
         let Some(conf) = tunnel.request.location() else { return Ok(()) };
-        if let Some(lifetime) = conf.lifetime.and_then(|it| it.of(&tunnel.request)) {
+        if let Some(lifetime) = conf.lifetime().and_then(|it| it.of(&tunnel.request)) {
             let watch = self.need_watch(tunnel)?;
             watch.lifetime.set(Some(later(lifetime)));
             // SAFETY: it lies in memory of its own until it is dropped.

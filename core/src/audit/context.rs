@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use crate::findings::FindingSet;
 use crate::text::quoted::Quoted;
-use crate::words::Mode;
+use crate::words::{Marked, Mode};
 
-use super::model::{Content, Location, LocationKind, Marked, Proxied, Server, Site, Upstream};
+use super::model::{Content, Location, LocationKind, Proxied, Server, Site, Upstream};
 use super::outline::Outline;
 use super::recipe::{loses, sets_upgrade_itself};
 use super::url::{host_of, variable_host};

@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use websocket_guard_core::audit::model::*;
-//! use websocket_guard_core::words::{Mode, Place};
+//! use websocket_guard_core::words::{Marked, Mode, Place};
 //!
 //! let location = Location {
 //!     name: b"/chat",
@@ -34,7 +34,7 @@ use crate::findings::FindingSet;
 use crate::handshake::upgrade::Protocols;
 use crate::http::host::names_no_site;
 use crate::http::version::HttpVersion;
-use crate::words::{Mode, Place, SetAt};
+use crate::words::{Marked, Mode, Place, SetAt};
 
 /// A value, and where it was set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -240,18 +240,6 @@ impl fmt::Debug for LocationKind<'_> {
 pub trait LocationRegex {
     /// Whether it matches the URI. `false` if that cannot be said.
     fn matches(&self, uri: &[u8]) -> bool;
-}
-
-/// Where a location's `websocket_guard` stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Marked {
-    /// Nowhere.
-    #[default]
-    Nowhere,
-    /// In a level above.
-    Above,
-    /// In the location itself.
-    Here,
 }
 
 /// What answers a location's requests.

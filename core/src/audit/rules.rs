@@ -12,10 +12,10 @@ mod target;
 mod timeouts;
 
 use crate::findings::{Level, LoadFinding};
-use crate::words::Mode;
+use crate::words::{Marked, Mode};
 
 use super::context::{has_recipe_by_hand, Context};
-use super::model::{Content, Location, Marked, Proxied, ProxyModule, Server, Site};
+use super::model::{Content, Location, Proxied, ProxyModule, Server, Site};
 use super::problem::Problem;
 
 /// The rules about a location, one row each.

@@ -5,7 +5,7 @@ use crate::http::version::HttpVersion;
 use super::audit;
 use super::model::*;
 
-pub use crate::words::{Mode, Place, SetAt};
+pub use crate::words::{Marked, Mode, Place, SetAt};
 
 pub const HTTP_PLACE: Place = at(1);
 pub const SERVER_PLACE: Place = at(2);

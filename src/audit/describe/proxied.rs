@@ -88,9 +88,9 @@ impl<'a> Describer<'a> {
             }),
             read_timeout: Some(if guarded {
                 // Beside a websocket_guard_timeout, proxy_read_timeout is for plain requests.
-                let origin = match conf.timeout {
-                    Some(_) => SetAt::Guard,
-                    None => filled_in(full_name!(module, "read_timeout")),
+                let origin = match conf.sets_timeout {
+                    true => SetAt::Guard,
+                    false => filled_in(full_name!(module, "read_timeout")),
                 };
                 Setting { value: tunnel_read, origin }
             } else {

@@ -18,8 +18,9 @@ use super::timeouts::{nginx_default, Limits};
 use crate::configuration::conf::{Guard, Level, LocationConf, MainConf, MergedLevel};
 use crate::configuration::foreign::proxies::{Field, Value, MODULES};
 use crate::configuration::recipe::headers::CHECKED_UPGRADE;
+use crate::configuration::written::Written;
 use crate::nginx::{place, AllocationFailed};
-use websocket_guard_core::words::Mode;
+use websocket_guard_core::words::{Marked, Mode};
 
 /// `proxy_http_version 1.1`, as the proxy module keeps it.
 const HTTP_11: ngx_uint_t = 1001;
@@ -37,12 +38,13 @@ const UNBUFFERED: ngx_flag_t = 0;
 pub unsafe fn start(
     cf: &mut ngx_conf_t,
     main: &MainConf,
+    written: &Written,
     conf: &mut LocationConf,
 ) -> Result<(), AllocationFailed> {
     // SAFETY: `cf` has the context of `http {}`, of which nothing is filled in yet.
     let own = unsafe { read_own(cf, main)? };
     conf.recipe.plain = Some(place(cf, Plain(own))?);
-    conf.recipe.guard_timeout = conf.timeout;
+    conf.recipe.guard_timeout = written.timeout;
     Ok(())
 }
 
@@ -54,6 +56,7 @@ pub unsafe fn start(
 pub unsafe fn merge(
     cf: &mut ngx_conf_t,
     main: &mut MainConf,
+    written: &Written,
     parent: &LocationConf,
     conf: &mut LocationConf,
 ) -> Result<(), AllocationFailed> {
@@ -68,7 +71,6 @@ pub unsafe fn merge(
         conf.recipe = parent.recipe;
         conf.location_opened = parent.location_opened;
     } else {
-        conf.location_opened = conf.opened;
         // SAFETY: `cf` has the context of the level; plain settings live as long as the configuration.
         let (own, inherited) = unsafe {
             let inherited = parent.recipe.plain.map(|plain| plain.as_ref().0).unwrap_or_default();
@@ -77,7 +79,7 @@ pub unsafe fn merge(
         // SAFETY: a list lives as long as the configuration.
         own_headers =
             own.iter().find_map(|settings| settings.headers).map(|list| unsafe { list.as_ref() });
-        conf.recipe.guard_timeout = conf.timeout.or(parent.recipe.guard_timeout);
+        conf.recipe.guard_timeout = written.timeout.or(parent.recipe.guard_timeout);
         conf.recipe.plain = match own.iter().all(Settings::is_empty) {
             true => parent.recipe.plain,
             false => {
@@ -90,8 +92,8 @@ pub unsafe fn merge(
         };
         conf.recipe.loc_conf = NonNull::new(loc_conf);
         if level == Level::Location {
-            // SAFETY: `loc_conf` is this location's.
-            unsafe { fill_in(cf, main, parent, conf, loc_conf, &own, &inherited)? };
+            // SAFETY: the recipe's `loc_conf` is this location's.
+            unsafe { fill_in(cf, main, written, parent, conf, &own, &inherited)? };
         }
     }
 
@@ -102,9 +104,9 @@ pub unsafe fn merge(
             server.guarded_location.get_or_insert(location.name);
         }
     }
-    main.audited |= match conf.mode {
-        Some(mode) => mode != Mode::Off,
-        None => own_headers.is_some_and(|list| list.forwards_upgrade()),
+    main.audited |= match conf.marked {
+        Marked::Here | Marked::Above => conf.mode() != Mode::Off,
+        Marked::Nowhere => own_headers.is_some_and(|list| list.forwards_upgrade()),
     };
     main.levels.push(MergedLevel {
         level,
@@ -117,13 +119,13 @@ pub unsafe fn merge(
 }
 
 /// # Safety
-/// `loc_conf` must be the array of configurations of the location being merged.
+/// The recipe's `loc_conf` must be the array of configurations of the location being merged.
 unsafe fn fill_in(
     cf: &mut ngx_conf_t,
     main: &MainConf,
+    written: &Written,
     parent: &LocationConf,
     conf: &mut LocationConf,
-    loc_conf: *mut *mut c_void,
     own: &[Settings; MODULES],
     inherited: &[Settings; MODULES],
 ) -> Result<(), AllocationFailed> {
@@ -132,6 +134,7 @@ unsafe fn fill_in(
     if !mode.is_guarded() && !parent.recipe.written {
         return Ok(());
     }
+    let Some(loc_conf) = conf.recipe.loc_conf else { return Ok(()) };
 
     for (index, module) in main.proxies.iter().enumerate() {
         let (Some(module), Some(own), Some(inherited), Some(checked_upgrade)) =
@@ -139,7 +142,7 @@ unsafe fn fill_in(
         else {
             continue;
         };
-        let limits = Limits::new(conf, own, inherited);
+        let limits = Limits::new(written.timeout, conf.recipe.guard_timeout, own, inherited);
         if let Some(timeouts) = conf.recipe.tunnel_timeouts.get_mut(index) {
             *timeouts = limits.tunnel;
         }
@@ -154,7 +157,7 @@ unsafe fn fill_in(
             _ => own.http_version,
         } == Some(HTTP_2);
         // SAFETY: the array has the module's configuration.
-        let module_conf = unsafe { module.location_conf(loc_conf) };
+        let module_conf = unsafe { module.location_conf(loc_conf.as_ptr()) };
         let fill = Fill { conf: module_conf, undo: parent.recipe.written };
         fill.field(
             Some(module.read_timeout),

@@ -7,7 +7,7 @@ use ngx::ffi::{
 };
 
 use super::settings::{Settings, TunnelConf, TunnelTimeouts};
-use crate::configuration::conf::{Level, LocationConf, MainConf, MergedLevel};
+use crate::configuration::conf::{Level, MainConf, MergedLevel};
 use crate::nginx::{place, AllocationFailed};
 
 /// The guard's own idle limit, in milliseconds.
@@ -31,15 +31,21 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(conf: &LocationConf, own: &Settings, inherited: &Settings) -> Self {
+    /// `own_timeout` is `websocket_guard_timeout` of the location itself, `timeout` that of the location or above.
+    pub(super) fn new(
+        own_timeout: Option<ngx_msec_t>,
+        timeout: Option<ngx_msec_t>,
+        own: &Settings,
+        inherited: &Settings,
+    ) -> Self {
         let above = |inherited: Option<ngx_msec_t>| {
             let longer = inherited.unwrap_or(nginx_default::TIMEOUT).max(DEFAULT_TIMEOUT);
-            conf.recipe.guard_timeout.unwrap_or(longer)
+            timeout.unwrap_or(longer)
         };
         let read =
-            conf.timeout.or(own.read_timeout).unwrap_or_else(|| above(inherited.read_timeout));
+            own_timeout.or(own.read_timeout).unwrap_or_else(|| above(inherited.read_timeout));
         let send =
-            own.send_timeout.or(conf.timeout).unwrap_or_else(|| above(inherited.send_timeout));
+            own.send_timeout.or(own_timeout).unwrap_or_else(|| above(inherited.send_timeout));
         Self { tunnel: TunnelTimeouts { read, send }, plain_read: read }
     }
 }

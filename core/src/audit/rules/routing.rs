@@ -1,12 +1,12 @@
 //! Whether requests come to the marked location, and stay in it.
 
-use crate::audit::model::{Content, Fallback, Location, LocationKind, Marked, Proxied, Rewrite};
+use crate::audit::model::{Content, Fallback, Location, LocationKind, Proxied, Rewrite};
 use crate::audit::problem::Problem;
 use crate::audit::recipe::{forwards_upgrade, has_recipe};
 use crate::config::plain_regex;
 use crate::http::status::is_redirect;
 use crate::text::quoted::Quoted;
-use crate::words::SetAt;
+use crate::words::{Marked, SetAt};
 
 use crate::audit::context::Context;
 
