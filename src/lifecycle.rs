@@ -25,7 +25,7 @@ use crate::configuration::recipe::{merge as recipe, timeouts};
 use crate::configuration::written::{Opening, Written};
 use crate::handshake::{filter, gate, header, log_phase, outbound, peer, variables};
 use crate::nginx::find_module;
-use crate::nginx::{place, push_front, AllocationFailed};
+use crate::nginx::{at_line, place, push_front, ConfigurationError};
 use crate::report::journal;
 use crate::tunnel;
 
@@ -80,7 +80,9 @@ pub unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
 /// Called by nginx, as all that follow: see the head of this file.
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: as the head of this file says.
-    status(unsafe { cf.as_mut() }.ok_or(AllocationFailed).and_then(variables::register))
+    let Some(cf) = (unsafe { cf.as_mut() }) else { return Status::NGX_ERROR.into() };
+    let result = variables::register(cf);
+    status(cf, result)
 }
 
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
@@ -136,11 +138,14 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
     main.keepalive = keepalive::initializer(cf);
     main.ssl = find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
     if let [Some(_), ..] = main.proxies {
-        let Ok(index) = variables::use_indexed(cf, c"proxy_host") else { return NGX_CONF_ERROR };
-        main.proxy_host = Some(index);
+        match variables::use_indexed(cf, c"proxy_host") {
+            Ok(index) => main.proxy_host = Some(index),
+            Err(error) => return conf_status(cf, Err(error)),
+        }
     }
     // SAFETY: `cf` has the context of `http {}`.
-    conf_status(unsafe { recipe::start(cf, main, &written, http) })
+    let result = unsafe { recipe::start(cf, main, &written, http) };
+    conf_status(cf, result)
 }
 
 unsafe extern "C" fn merge_loc_conf(
@@ -162,7 +167,8 @@ unsafe extern "C" fn merge_loc_conf(
         return NGX_CONF_ERROR;
     }
     // SAFETY: called from nginx's merge.
-    conf_status(unsafe { recipe::merge(cf, main, &written, parent, conf) })
+    let result = unsafe { recipe::merge(cf, main, &written, parent, conf) };
+    at_line(cf, written.opened.file, written.opened.line, |cf| conf_status(cf, result))
 }
 
 /// Refuses a guarded level whose own directives contradict each other; its mode may be that of a level above.
@@ -178,11 +184,12 @@ fn refuses(cf: &mut ngx_conf_t, written: &Written, merged: &LocationConf) -> boo
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: as the head of this file says.
     let Some(cf) = (unsafe { cf.as_mut() }) else { return Status::NGX_ERROR.into() };
-    status(finish(cf))
+    let result = finish(cf);
+    status(cf, result)
 }
 
-fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
-    let main = Guard::main_conf_mut(cf).ok_or(AllocationFailed)?;
+fn finish(cf: &mut ngx_conf_t) -> Result<(), ConfigurationError> {
+    let main = Guard::main_conf_mut(cf).ok_or(ConfigurationError::Missing("websocket_guard"))?;
     header::watch(cf, main)?;
     main.http_upgrade = variables::index(cf, b"http_upgrade");
     // SAFETY: all modules are merged, so all upstreams are initialized.
@@ -200,11 +207,14 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
     // SAFETY: as above.
     unsafe { audit::run(cf, main, &levels) };
 
-    let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
-    let handlers: [(u32, ngx_http_handler_pt); 2] =
-        [(PREACCESS_PHASE, Some(gate::handler)), (LOG_PHASE, Some(log_phase::handler))];
-    for (phase, handler) in handlers {
-        let phase = core.phases.get_mut(phase as usize).ok_or(AllocationFailed)?;
+    let core = NgxHttpCoreModule::main_conf_mut(cf)
+        .ok_or(ConfigurationError::Missing("ngx_http_core_module"))?;
+    for (phase, number) in core.phases.iter_mut().zip(0..) {
+        let handler: ngx_http_handler_pt = match number {
+            PREACCESS_PHASE => Some(gate::handler),
+            LOG_PHASE => Some(log_phase::handler),
+            _ => continue,
+        };
         // nginx runs the handlers of a phase from the last to the first. The gate comes after
         // realip, limit_req and limit_conn.
         // SAFETY: the array holds handlers.
@@ -225,16 +235,22 @@ unsafe extern "C" fn install_filter(cf: *mut ngx_conf_t) -> ngx_int_t {
     Status::NGX_OK.into()
 }
 
-fn status(result: Result<(), AllocationFailed>) -> ngx_int_t {
+fn status(cf: &mut ngx_conf_t, result: Result<(), ConfigurationError>) -> ngx_int_t {
     match result {
         Ok(()) => Status::NGX_OK.into(),
-        Err(AllocationFailed) => Status::NGX_ERROR.into(),
+        Err(error) => {
+            error.log(cf);
+            Status::NGX_ERROR.into()
+        }
     }
 }
 
-fn conf_status(result: Result<(), AllocationFailed>) -> *mut c_char {
+fn conf_status(cf: &mut ngx_conf_t, result: Result<(), ConfigurationError>) -> *mut c_char {
     match result {
         Ok(()) => NGX_CONF_OK,
-        Err(AllocationFailed) => NGX_CONF_ERROR,
+        Err(error) => {
+            error.log(cf);
+            NGX_CONF_ERROR
+        }
     }
 }

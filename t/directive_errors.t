@@ -9,7 +9,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(96);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(102);
 
 # Wrong directive, and what nginx says about it.
 
@@ -46,6 +46,16 @@ for my $case (@wrong) {
     my ($directive, $message) = @$case;
     refused("location / { proxy_pass http://127.0.0.1:8081;\n$directive # here\n}", $message, $directive);
 }
+
+# A value that nginx cannot compile: nginx says why, the guard of what.
+
+refused('websocket_guard_lifetime $; # here', 'websocket_guard: nginx cannot compile the value "$"', 'lifetime $');
+
+my $uncompiled = 'websocket_guard: nginx cannot compile the value "a$-"';
+my $proxied    = 'websocket_guard on; proxy_pass http://127.0.0.1:8081;';
+refused("location / { # here\n$proxied\nproxy_set_header Upgrade a\$-;\n}", $uncompiled, 'own Upgrade');
+refused("proxy_set_header Connection a\$-;\nlocation / { # here\n$proxied\n}\nlocation /b {\n}", $uncompiled,
+    'inherited Connection');
 
 # Twice at one level, with another value or the same.
 

@@ -24,7 +24,7 @@ use crate::configuration::conf::{Guard, LevelConf};
 use crate::configuration::tunnels::{Drain, Lifetime, Limit, PingConf};
 use crate::configuration::words::{Forwarded as Forwards, LogLevel, TunnelLoop};
 use crate::configuration::written::{Opening, Written};
-use crate::nginx::{compile, elements, ngx_str, AllocationFailed};
+use crate::nginx::{at_line, compile, elements, ngx_str, ConfigurationError};
 use websocket_guard_core::words::Mode;
 
 /// The command table; `ngx_null_command` ends it.
@@ -83,7 +83,14 @@ enum Rejection {
     Value(ngx_str_t, String),
     /// The same, with the value in the sentence.
     Sentence(String),
-    Memory,
+    /// Whatever the value is.
+    Failed(ConfigurationError),
+}
+
+impl From<ConfigurationError> for Rejection {
+    fn from(error: ConfigurationError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// # Safety
@@ -128,26 +135,25 @@ unsafe extern "C" fn set<D: Directive>(
             );
             NGX_CONF_ERROR
         }
-        Err(Rejection::Memory) => NGX_CONF_ERROR,
+        Err(Rejection::Failed(error)) => {
+            // SAFETY: as above.
+            error.log(unsafe { &mut *cf });
+            NGX_CONF_ERROR
+        }
     }
 }
 
 /// Refuses the level that is opened there, whose own directives contradict each other.
 pub fn refuse_contradiction(cf: &mut ngx_conf_t, opened: Opening, contradiction: &'static str) {
-    // SAFETY: a configuration that is being read has a file.
-    let Some(file) = (unsafe { cf.conf_file.as_mut() }) else { return };
-    // By now nginx has read on.
-    let place = (file.file.name, file.line);
-    file.file.name = opened.file;
-    file.line = opened.line as usize;
-    ngx_conf_log_error!(
-        NGX_LOG_EMERG,
-        cf,
-        "\"{}\" needs the guard's own loop, which \"websocket_guard_tunnel native\" at the same level takes away; \
-         remove one of the two",
-        contradiction
-    );
-    (file.file.name, file.line) = place;
+    at_line(cf, opened.file, opened.line, |cf| {
+        ngx_conf_log_error!(
+            NGX_LOG_EMERG,
+            cf,
+            "\"{}\" needs the guard's own loop, which \"websocket_guard_tunnel native\" at the same level takes \
+             away; remove one of the two",
+            contradiction
+        );
+    });
 }
 
 /// Sets what was not set at this level yet.
@@ -162,7 +168,7 @@ fn set_once<T>(place: &mut Option<T>, value: T) -> Result<(), Rejection> {
 fn keep<T>(cf: &ngx_conf_t, value: T) -> Result<NonNull<T>, Rejection> {
     // SAFETY: the pool is live while the configuration is read.
     let place = unsafe { Pool::from_ngx_pool(cf.pool).allocate(value) };
-    NonNull::new(place).ok_or(Rejection::Memory)
+    NonNull::new(place).ok_or(Rejection::Failed(ConfigurationError::Memory))
 }
 
 fn first(args: &[ngx_str_t]) -> ngx_str_t {
@@ -242,7 +248,8 @@ impl Directive for BufferSize {
         let mut value = first(args);
         // SAFETY: the function reads the value and keeps nothing of it.
         let size = usize::try_from(unsafe { ngx_parse_size(&mut value) });
-        let main = Guard::main_conf_mut(cf).ok_or(Rejection::Memory)?;
+        let main =
+            Guard::main_conf_mut(cf).ok_or(ConfigurationError::Missing("websocket_guard"))?;
         match size {
             Ok(0) => Err(Rejection::Value(value, "a tunnel needs a buffer".into())),
             Ok(size @ 1..=Self::MAX) => set_once(&mut main.buffer_size, size),
@@ -330,8 +337,7 @@ impl Directive for LifetimeDirective {
         let limit = if value.as_bytes().eq_ignore_ascii_case(b"off") {
             None
         } else if value.as_bytes().contains(&b'$') {
-            let value = compile(cf, value).map_err(|AllocationFailed| Rejection::Memory)?;
-            Some(Limit::Variable(value))
+            Some(Limit::Variable(compile(cf, value)?))
         } else {
             match time(value)? {
                 0 => return Err(Rejection::Value(value, "a tunnel needs a time to live".into())),

@@ -14,15 +14,16 @@ use ngx::ffi::{
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 
 use crate::configuration::conf::MainConf;
-use crate::nginx::{array_of, AllocationFailed};
+use crate::nginx::{array_of, ConfigurationError};
 use crate::request::view::Request;
 
 /// Builds the table of request headers anew, with the guard's handler for Upgrade lines
 /// (`ngx_http_init_headers_in_hash`). No other header can have one: a module that looks a header up
 /// there (embedded perl, njs) takes what stands at the entry's offset in `headers_in` for its lines, and
 /// nginx keeps none of the others there.
-pub fn watch(cf: &mut ngx_conf_t, main: &mut MainConf) -> Result<(), AllocationFailed> {
-    let core = NgxHttpCoreModule::main_conf_mut(cf).ok_or(AllocationFailed)?;
+pub fn watch(cf: &mut ngx_conf_t, main: &mut MainConf) -> Result<(), ConfigurationError> {
+    let core = NgxHttpCoreModule::main_conf_mut(cf)
+        .ok_or(ConfigurationError::Missing("ngx_http_core_module"))?;
     let mut headers = known_headers();
     for header in headers.iter_mut().filter(|header| header.name.as_bytes() == b"Upgrade") {
         main.process_upgrade = header.handler.replace(upgrade_line);
@@ -51,7 +52,7 @@ pub fn watch(cf: &mut ngx_conf_t, main: &mut MainConf) -> Result<(), AllocationF
         };
         match ngx_hash_init(&mut hash, keys.as_mut_ptr(), keys.len()) {
             0 => Ok(()),
-            _ => Err(AllocationFailed),
+            _ => Err(ConfigurationError::HeaderTable),
         }
     }
 }

@@ -19,7 +19,7 @@ use websocket_guard_core::text::escape::Escaped;
 use crate::configuration::conf::LocationConf;
 use crate::nginx::bits::set_variable;
 use crate::nginx::bytes;
-use crate::nginx::{elements, evaluate, ngx_str, speaks_tls, AllocationFailed};
+use crate::nginx::{elements, evaluate, ngx_str, speaks_tls, ConfigurationError};
 use crate::report::outcome::with_diagnosis;
 use crate::request::keepalive;
 use crate::request::record::Record;
@@ -51,14 +51,14 @@ const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 19] = [
 ];
 
 /// Makes the variables known; called before `http {}` is read.
-pub fn register(cf: &mut ngx_conf_t) -> Result<(), AllocationFailed> {
+pub fn register(cf: &mut ngx_conf_t) -> Result<(), ConfigurationError> {
     for (name, handler) in VARIABLES {
-        let mut name = ngx_str(name);
+        let mut copied = ngx_str(name);
         // SAFETY: nginx copies the name.
         let variable = unsafe {
-            ngx_http_add_variable(cf, &mut name, NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t).as_mut()
+            ngx_http_add_variable(cf, &mut copied, NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t).as_mut()
         };
-        variable.ok_or(AllocationFailed)?.get_handler = handler;
+        variable.ok_or(ConfigurationError::Variable(name))?.get_handler = handler;
     }
     Ok(())
 }
@@ -72,11 +72,11 @@ pub fn index(cf: &ngx_conf_t, name: &[u8]) -> Option<usize> {
 }
 
 /// The index of a variable that the module itself uses.
-pub fn use_indexed(cf: &mut ngx_conf_t, name: &'static CStr) -> Result<usize, AllocationFailed> {
-    let mut name = ngx_str(name);
+pub fn use_indexed(cf: &mut ngx_conf_t, name: &'static CStr) -> Result<usize, ConfigurationError> {
+    let mut copied = ngx_str(name);
     // SAFETY: nginx copies the name.
-    let index = unsafe { ngx_http_get_variable_index(cf, &mut name) };
-    usize::try_from(index).map_err(|_| AllocationFailed)
+    let index = unsafe { ngx_http_get_variable_index(cf, &mut copied) };
+    usize::try_from(index).map_err(|_| ConfigurationError::Variable(name))
 }
 
 /// A variable's value.

@@ -8,13 +8,14 @@ use ngx::ffi::{
     ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_request_t, ngx_str_t,
 };
 
-use super::pool::{place, AllocationFailed};
+use super::error::ConfigurationError;
+use super::pool::place;
 
 /// Compiles `text`, which may hold variables (`ngx_http_compile_complex_value`).
 pub fn compile(
     cf: &mut ngx_conf_t,
     mut text: ngx_str_t,
-) -> Result<NonNull<ngx_http_complex_value_t>, AllocationFailed> {
+) -> Result<NonNull<ngx_http_complex_value_t>, ConfigurationError> {
     // SAFETY: all pointers are live for the call; the value is allocated from the same pool as
     // the configuration that keeps it.
     unsafe {
@@ -25,7 +26,7 @@ pub fn compile(
         ccv.complex_value = value.as_ptr();
         match ngx_http_compile_complex_value(&mut ccv) {
             0 => Ok(value),
-            _ => Err(AllocationFailed),
+            _ => Err(ConfigurationError::Value(text)),
         }
     }
 }

@@ -5,8 +5,8 @@ use core::ptr::NonNull;
 
 use ngx::ffi::{ngx_conf_t, ngx_palloc, ngx_pool_t};
 
-/// An allocation from a pool failed. nginx has logged it already.
-#[derive(Debug)]
+/// An allocation failed, from a pool or from the system. nginx has logged it already.
+#[derive(Clone, Copy, Debug)]
 pub struct AllocationFailed;
 
 /// Moves `value` into the configuration's pool, where it stays as long as the configuration.

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use ngx::ffi::{ngx_array_t, ngx_conf_t, ngx_http_complex_value_t};
 
-use crate::nginx::{array_of, compile, elements, ngx_str, AllocationFailed};
+use crate::nginx::{array_of, compile, elements, ngx_str, ConfigurationError};
 
 /// A list of conditions as it stands in the configuration, at some level.
 pub struct ConditionList {
@@ -28,7 +28,7 @@ impl ConditionList {
     }
 
     /// The list with the condition that the request is being upgraded.
-    pub fn guarded(&self, cf: &mut ngx_conf_t) -> Result<NonNull<ngx_array_t>, AllocationFailed> {
+    pub fn guarded(&self, cf: &mut ngx_conf_t) -> Result<NonNull<ngx_array_t>, ConfigurationError> {
         if let Some(list) = self.guarded.get() {
             return Ok(list);
         }

@@ -8,7 +8,9 @@ use ngx::ffi::{ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_keyval_t, 
 
 use crate::configuration::foreign::proxies::MODULES;
 use crate::configuration::words::Forwarded;
-use crate::nginx::{array_of, compile, elements, keyval, ngx_str, AllocationFailed};
+use crate::nginx::{
+    array_of, compile, elements, keyval, ngx_str, AllocationFailed, ConfigurationError,
+};
 
 /// The two values that the guard decides on for each request.
 const UPGRADE: ngx_keyval_t = keyval(c"Upgrade", c"$websocket_guard_upgrade");
@@ -94,7 +96,7 @@ impl HeaderList {
     pub fn connection(
         &self,
         cf: &mut ngx_conf_t,
-    ) -> Result<Option<NonNull<ngx_http_complex_value_t>>, AllocationFailed> {
+    ) -> Result<Option<NonNull<ngx_http_complex_value_t>>, ConfigurationError> {
         if let Some(known) = self.connection.get() {
             return Ok(known);
         }
@@ -141,7 +143,7 @@ impl HeaderList {
         cf: &mut ngx_conf_t,
         forwarded: Forwarded,
         variable: ngx_str_t,
-    ) -> Result<OwnHeaders, AllocationFailed> {
+    ) -> Result<OwnHeaders, ConfigurationError> {
         let mut connections = self.entries().iter().filter(|it| same_header(it, &CONNECTION));
         let connection = match connections.next() {
             Some(first) if is_of_keepalive(first) && connections.all(is_of_keepalive) => {

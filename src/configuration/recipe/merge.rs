@@ -19,7 +19,7 @@ use crate::configuration::conf::{Guard, Level, LocationConf, MainConf, MergedLev
 use crate::configuration::foreign::proxies::{Field, Value, MODULES};
 use crate::configuration::recipe::headers::CHECKED_UPGRADE;
 use crate::configuration::written::Written;
-use crate::nginx::{place, AllocationFailed};
+use crate::nginx::{place, AllocationFailed, ConfigurationError};
 use websocket_guard_core::words::{Marked, Mode};
 
 /// `proxy_http_version 1.1`, as the proxy module keeps it.
@@ -40,7 +40,7 @@ pub unsafe fn start(
     main: &MainConf,
     written: &Written,
     conf: &mut LocationConf,
-) -> Result<(), AllocationFailed> {
+) -> Result<(), ConfigurationError> {
     // SAFETY: `cf` has the context of `http {}`, of which nothing is filled in yet.
     let own = unsafe { read_own(cf, main)? };
     conf.recipe.plain = Some(place(cf, Plain(own))?);
@@ -59,7 +59,7 @@ pub unsafe fn merge(
     written: &Written,
     parent: &LocationConf,
     conf: &mut LocationConf,
-) -> Result<(), AllocationFailed> {
+) -> Result<(), ConfigurationError> {
     let level = Level::of(cf);
     // SAFETY: nginx sets the context of the level that it merges.
     let loc_conf = unsafe { (*cf.ctx.cast::<ngx_http_conf_ctx_t>()).loc_conf };
@@ -128,7 +128,7 @@ unsafe fn fill_in(
     conf: &mut LocationConf,
     own: &[Settings; MODULES],
     inherited: &[Settings; MODULES],
-) -> Result<(), AllocationFailed> {
+) -> Result<(), ConfigurationError> {
     let mode = conf.mode();
     conf.recipe.written = mode.is_guarded();
     if !mode.is_guarded() && !parent.recipe.written {

@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use ngx::ffi::{ngx_array_t, ngx_conf_t, ngx_http_upstream_param_t, ngx_str_t};
 
 use crate::configuration::recipe::headers::{may_be_the_clients, OwnUpgrade};
-use crate::nginx::{array_of, compile, elements, AllocationFailed};
+use crate::nginx::{array_of, compile, elements, ConfigurationError};
 
 /// A list and, if the guard has a say in it, the operator's value of Upgrade.
 type Guarded = (NonNull<ngx_array_t>, Option<OwnUpgrade>);
@@ -35,7 +35,7 @@ impl ParamList {
         &self,
         cf: &mut ngx_conf_t,
         variable: ngx_str_t,
-    ) -> Result<Guarded, AllocationFailed> {
+    ) -> Result<Guarded, ConfigurationError> {
         if let Some(known) = self.guarded.get() {
             return Ok(known);
         }
