@@ -1,7 +1,7 @@
-// socketio-client.js URL: the client of the library socket.io talks to one of two socketio-server.js.
+// socketio-client.js URL ASTRAY: the client of the library socket.io talks to one of two socketio-server.js.
 //
-// Sessions live in one server's memory, and each poll is a request of its own: without ip_hash the
-// second one would most likely meet the server that does not know the session.
+// Sessions live in one server's memory, and each poll is a request of its own. At ASTRAY nothing sees to it that
+// the second one meets the server that knows the session.
 
 "use strict";
 
@@ -9,14 +9,14 @@ const assert = require("node:assert/strict");
 const { io } = require("socket.io-client");
 const { runCases } = require("./cases.js");
 
-const url = process.argv[2];
+const [url, astray] = process.argv.slice(2);
 
-function open(options) {
-    return io(url, { forceNew: true, reconnection: false, ...options });
+function open(options, at = url) {
+    return io(at, { forceNew: true, reconnection: false, ...options });
 }
 
-async function connect(options) {
-    const socket = open(options);
+async function connect(options, at) {
+    const socket = open(options, at);
     await new Promise((resolve, reject) => {
         socket.once("connect", resolve);
         socket.once("connect_error", reject);
@@ -65,5 +65,16 @@ runCases({
             socket.disconnect();
         }
         assert.equal(servers.size, 1);
+    },
+
+    "without session affinity, a poll meets the other server": async () => {
+        const error = await connect({ transports: ["polling"] }, astray).catch((error) => error);
+        assert.equal(error.context?.status, 400);
+    },
+
+    "without session affinity, WebSocket alone": async () => {
+        const socket = await connect({ transports: ["websocket"] }, astray);
+        await assertEchoes(socket);
+        socket.disconnect();
     },
 });
