@@ -1,10 +1,10 @@
 //! The header list of a guarded location: what it would have sent to the backend, with the
 //! guard's Upgrade and Connection.
 
-use core::cell::Cell;
 use core::ptr::NonNull;
 
 use ngx::ffi::{ngx_array_t, ngx_conf_t, ngx_http_complex_value_t, ngx_keyval_t, ngx_str_t};
+use once_cell::unsync::OnceCell;
 
 use crate::configuration::foreign::proxies::MODULES;
 use crate::configuration::words::Forwarded;
@@ -62,15 +62,15 @@ impl Forwarded {
 pub struct HeaderList {
     source: *mut ngx_array_t,
     /// The list's own value of Connection, once it was asked for.
-    connection: Cell<Option<Option<NonNull<ngx_http_complex_value_t>>>>,
+    connection: OnceCell<Option<NonNull<ngx_http_complex_value_t>>>,
     /// The list for a guarded location that inherits this one, for each choice of forwarded headers.
-    guarded: [Cell<Option<NonNull<ngx_array_t>>>; 3],
+    guarded: [OnceCell<NonNull<ngx_array_t>>; 3],
 }
 
 impl HeaderList {
     /// `source` is the value of the proxy module's `headers_source`, null where there is no list.
     pub fn new(source: *mut ngx_array_t) -> Self {
-        Self { source, connection: Cell::new(None), guarded: Default::default() }
+        Self { source, connection: OnceCell::new(), guarded: Default::default() }
     }
 
     fn entries(&self) -> &[ngx_keyval_t] {
@@ -97,15 +97,11 @@ impl HeaderList {
         &self,
         cf: &mut ngx_conf_t,
     ) -> Result<Option<NonNull<ngx_http_complex_value_t>>, ConfigurationError> {
-        if let Some(known) = self.connection.get() {
-            return Ok(known);
-        }
-        let value = match self.entries().iter().find(|entry| same_header(entry, &CONNECTION)) {
-            Some(entry) => Some(compile(cf, entry.value)?),
-            None => None,
-        };
-        self.connection.set(Some(value));
-        Ok(value)
+        let value = self.connection.get_or_try_init(|| {
+            let entry = self.entries().iter().find(|entry| same_header(entry, &CONNECTION));
+            entry.map(|entry| compile(cf, entry.value)).transpose()
+        });
+        value.copied()
     }
 
     /// The list for a guarded location that has this list from above: an inherited Upgrade or
@@ -121,18 +117,14 @@ impl HeaderList {
             Forwarded::Host => host,
             Forwarded::On => on,
         };
-        if let Some(list) = memo.get() {
-            return Ok(list);
-        }
-        let kept: Vec<_> = self
-            .entries()
-            .iter()
-            .filter(|entry| !same_header(entry, &UPGRADE) && !same_header(entry, &CONNECTION))
-            .copied()
-            .collect();
-        let list = complete(cf, kept, forwarded)?;
-        memo.set(Some(list));
-        Ok(list)
+        let list = memo.get_or_try_init(|| {
+            let others = self
+                .entries()
+                .iter()
+                .filter(|entry| !same_header(entry, &UPGRADE) && !same_header(entry, &CONNECTION));
+            complete(cf, others.copied().collect(), forwarded)
+        });
+        list.copied()
     }
 
     /// The list for the guarded location that this list stands in: what it says itself, stays. `variable` takes the
