@@ -23,7 +23,7 @@ mod tunnel;
 #[allow(non_upper_case_globals)]
 pub static mut ngx_http_websocket_guard_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(lifecycle::GUARD_CONTEXT).cast_mut().cast(),
-    commands: ptr::addr_of_mut!(configuration::directives::COMMANDS).cast(),
+    commands: configuration::directives::COMMANDS.as_ptr().cast_mut(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
     init_module: Some(lifecycle::init_module),
     exit_process: Some(lifecycle::exit_process),

@@ -27,8 +27,8 @@ use crate::configuration::written::{Opening, Written};
 use crate::nginx::{at_line, compile, elements, ngx_str, ConfigurationError};
 use websocket_guard_core::words::Mode;
 
-/// The command table; `ngx_null_command` ends it.
-pub static mut COMMANDS: [ngx_command_t; 16] = [
+/// The command table, which nginx only reads; `ngx_null_command` ends it.
+pub const COMMANDS: &[ngx_command_t] = &[
     command(c"websocket_guard", NGX_CONF_TAKE1, Some(set::<ModeDirective>)),
     command(c"websocket_guard_timeout", NGX_CONF_TAKE1, Some(set::<Timeout>)),
     command(c"websocket_guard_tunnel", NGX_CONF_TAKE1, Some(set::<Tunnel>)),

@@ -28,7 +28,7 @@ use websocket_guard_core::words::Mode;
 
 /// The variables. None may be cached: a subrequest shares the values of its main request, but is
 /// never an upgrade.
-const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 19] = [
+const VARIABLES: &[(&CStr, ngx_http_get_variable_pt)] = &[
     (c"websocket_guard", Some(get::<Outcome>)),
     (c"websocket_guard_reason", Some(get::<Reason>)),
     (c"websocket_guard_upgrade", Some(get::<Upgrade>)),
@@ -52,7 +52,7 @@ const VARIABLES: [(&CStr, ngx_http_get_variable_pt); 19] = [
 
 /// Makes the variables known; called before `http {}` is read.
 pub fn register(cf: &mut ngx_conf_t) -> Result<(), ConfigurationError> {
-    for (name, handler) in VARIABLES {
+    for &(name, handler) in VARIABLES {
         let mut copied = ngx_str(name);
         // SAFETY: nginx copies the name.
         let variable = unsafe {
