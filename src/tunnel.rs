@@ -6,6 +6,7 @@ use ngx::ffi::{ngx_current_msec, ngx_cycle_t, ngx_http_request_t, ngx_int_t, ngx
 use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::frame::Role;
 
+use self::connections::Tunnel;
 use self::end::{conclude, How};
 use self::pump::Pump;
 use crate::configuration::conf::LocationConf;
@@ -14,18 +15,28 @@ use crate::request::attempt::{Attempt, Switched};
 use crate::request::record::Record;
 use crate::request::view::Request;
 
+mod asked;
 mod buffer;
 mod clock;
 mod closing;
+mod connections;
+mod direction;
+mod drain;
 mod end;
+mod farewell;
 mod frames;
+mod handlers;
 mod leaving;
 mod lifetime;
 mod own;
 mod ping;
 mod pump;
+mod random;
 mod side;
+mod start;
+mod transfer;
 mod trim;
+mod upgraded;
 mod watch;
 mod wheel;
 
@@ -58,7 +69,7 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     let pumps = conf.pumps() || request.connection().buffered() != 0;
     let begins = attempt.is_tunnel() && Pump::of(&request).is_none();
     if pumps && begins && is_switched(&request) {
-        pump::start(request, conf.pumps())?;
+        start::start(request, conf.pumps())?;
     }
     Ok(())
 }
@@ -86,7 +97,7 @@ pub fn stop(cycle: &ngx_cycle_t) {
 /// # Safety
 /// Called by nginx with a live request, for which [`begin`] was called.
 unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: nginx finalizes a request that is live.
     let Some(request) = (unsafe { Request::new(r) }) else { return };
     let Some(attempt) = request.find_attempt() else { return };
     let Some(switched) = attempt.switched.get() else { return };
@@ -102,7 +113,7 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     }
     Pump::forget(&request);
     if let Some(finalize) = switched.finalize {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: it is the function that this request had, and it gets what nginx has passed.
         unsafe { finalize(r, rc) };
     }
 }
@@ -118,7 +129,7 @@ fn is_switched(request: &Request) -> bool {
 fn part(request: Request, end: End) {
     let closes = request.location().is_some_and(|conf| conf.closes());
     let pump = Pump::of(&request).filter(|_| closes);
-    if let (Some(pump), Some(tunnel)) = (pump, pump::Tunnel::of(request)) {
+    if let (Some(pump), Some(tunnel)) = (pump, Tunnel::of(request)) {
         pump.part(&tunnel, end);
     }
 }

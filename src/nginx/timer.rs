@@ -41,6 +41,12 @@ impl Timer {
         unsafe { ngx_add_timer(event, time) };
     }
 
+    /// Whether the handler is still to be called.
+    pub fn is_running(&self) -> bool {
+        // SAFETY: as in `start`.
+        unsafe { &(*self.0.get()).event }.timer_set() != 0
+    }
+
     pub fn stop(&self) {
         // SAFETY: as in `start`.
         let event = unsafe { &mut (*self.0.get()).event };

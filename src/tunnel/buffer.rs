@@ -9,7 +9,7 @@ use core::slice;
 
 use ngx::ffi::{ngx_alloc, ngx_log_t};
 
-use crate::nginx::AllocationFailed;
+use crate::nginx::{AllocationFailed, OneThread};
 
 /// Memory of the heap, not of a pool: it can go back at once.
 pub struct Buffer {
@@ -20,7 +20,7 @@ pub struct Buffer {
 impl Buffer {
     /// `log` must be live; a failure is written there.
     fn new(capacity: usize, log: *mut ngx_log_t) -> Result<Self, AllocationFailed> {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: the logs that nginx hands out are live while its handlers run.
         let memory = NonNull::new(unsafe { ngx_alloc(capacity, log) }).ok_or(AllocationFailed)?;
         Ok(Self { memory: memory.cast(), capacity })
     }
@@ -34,19 +34,14 @@ impl Drop for Buffer {
 }
 
 /// The buffer of this worker, while no tunnel is reading into it.
-struct Shared(Cell<Option<Buffer>>);
-
-// SAFETY: a worker has one thread.
-unsafe impl Sync for Shared {}
-
-static SHARED: Shared = Shared(Cell::new(None));
+static SHARED: OneThread<Cell<Option<Buffer>>> = OneThread::new(Cell::new(None));
 
 /// The worker's buffer, which goes back when the loan ends.
 pub struct Loan(Option<Buffer>);
 
 /// Lends the worker's buffer, which is made when it is needed.
 pub fn borrow(capacity: usize, log: *mut ngx_log_t) -> Result<Loan, AllocationFailed> {
-    match SHARED.0.take().filter(|buffer| buffer.capacity == capacity) {
+    match SHARED.take().filter(|buffer| buffer.capacity == capacity) {
         Some(buffer) => Ok(Loan(Some(buffer))),
         None => Ok(Loan(Some(Buffer::new(capacity, log)?))),
     }
@@ -70,7 +65,7 @@ impl Loan {
     /// So many bytes must have been written from its start on.
     pub unsafe fn written(&mut self, length: usize) -> &mut [u8] {
         match &mut self.0 {
-            // SAFETY: guaranteed by the caller.
+            // SAFETY: so many bytes were written, as the contract above says, or the buffer ends before.
             Some(buffer) => unsafe {
                 slice::from_raw_parts_mut(buffer.memory.as_ptr(), length.min(buffer.capacity))
             },
@@ -82,7 +77,7 @@ impl Loan {
 impl Drop for Loan {
     fn drop(&mut self) {
         if let Some(buffer) = self.0.take() {
-            SHARED.0.set(Some(buffer));
+            SHARED.set(Some(buffer));
         }
     }
 }

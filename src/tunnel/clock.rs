@@ -2,7 +2,7 @@
 
 use ngx::ffi::{ngx_current_msec, ngx_msec_t};
 
-use super::closing::random;
+use super::random::random;
 
 /// Whether a moment has come.
 pub fn is_past(moment: ngx_msec_t) -> bool {
@@ -12,7 +12,7 @@ pub fn is_past(moment: ngx_msec_t) -> bool {
 
 /// So much later than now.
 pub fn later(milliseconds: ngx_msec_t) -> ngx_msec_t {
-    // SAFETY: as above.
+    // SAFETY: nginx changes it between two events only.
     unsafe { ngx_current_msec }.saturating_add(milliseconds)
 }
 

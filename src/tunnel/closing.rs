@@ -1,108 +1,177 @@
-//! The end of a tunnel that the guard accompanies: a Close for a side that has had none, and a moment
-//! to let it arrive.
+//! The end of a tunnel: a side that has had no Close gets one of the guard's (RFC 6455 section 7), where that
+//! is wanted, and then nginx finalizes the request.
 
-use websocket_guard_core::diagnosis::{End, FrameError};
-use websocket_guard_core::frame::control::{self, ControlFrame};
-use websocket_guard_core::frame::{CloseCode, Control, Mask, Role};
+use websocket_guard_core::diagnosis::End;
+use websocket_guard_core::frame::CloseCode;
 
-use crate::request::record::FirstClose;
+use super::connections::Tunnel;
+use super::direction::Direction;
+use super::end::{conclude, How};
+use super::farewell::{close_frame, Closing, Codes, Farewell, PATIENCE};
+use super::own::Own;
+use super::pump::Pump;
+use super::random::fresh_key;
+use super::side::{Broken, Side};
+use crate::nginx::AllocationFailed;
+use crate::request::record::Record;
 
-/// How long a side may take to answer a Close, in milliseconds.
-pub const PATIENCE: ngx::ffi::ngx_msec_t = 1000;
-
-/// An end that is under way.
-pub struct Closing {
-    /// Whether nginx is to end the request as one that failed.
-    pub is_failure: bool,
-    pub codes: Codes,
-}
-
-/// What is still to be done with one side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// It gets this Close once it may; whether it has sent its own.
-    Pending { code: Option<CloseCode>, has_closed: bool },
-    /// It has got it. What it sends is read and thrown away, since unread bytes would make its system
-    /// reset the connection and destroy the Close; until its own Close comes.
-    Sent { has_closed: bool },
-    /// Nothing.
-    Over,
-}
-
-/// What the guard's Close says after an end: to the client, and to the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Codes {
-    pub client: Farewell,
-    pub backend: Farewell,
-    /// Whether the backend is the one whom it concerns, and is told first.
-    pub backend_first: bool,
-}
-
-impl Codes {
-    const fn new(client: Farewell, backend: Farewell) -> Self {
-        Self { client, backend, backend_first: false }
+impl Pump {
+    /// What happens when nothing is left to be moved. With `is_failure` nginx is to end the request as
+    /// one that failed. The pump may be gone afterwards.
+    pub fn end(&self, tunnel: &Tunnel, how: How, is_failure: bool) {
+        let end = self.conclude(tunnel, how);
+        // The guard makes these ends; others come from elsewhere.
+        let made = |end| matches!(end, End::FrameError(_) | End::Lifetime | End::Drained);
+        let accompanied = end.is_some_and(made) || tunnel.closes();
+        if let Some(end) = end.filter(|_| accompanied) {
+            if self.plan(tunnel, end, is_failure).is_ok() {
+                return self.accompany(tunnel);
+            }
+        }
+        self.finish(tunnel, is_failure);
     }
 
-    /// What follows from an end. Whoever has sent a Close gets its own code back.
-    pub fn of(end: End, first_close: Option<FirstClose>) -> Self {
-        // Whether a side has sent its own is seen to by whoever asks.
-        const fn code(code: CloseCode) -> Farewell {
-            Farewell::Pending { code: Some(code), has_closed: false }
-        }
-        let own = || Farewell::Pending {
-            code: first_close.and_then(|close| close.code),
-            has_closed: false,
+    /// Notes and reports how the tunnel ended.
+    pub fn conclude(&self, tunnel: &Tunnel, how: How) -> Option<End> {
+        conclude(&tunnel.request, how, Some(self.frames()))
+    }
+
+    /// What the two sides are still to be told.
+    pub fn plan(
+        &self,
+        tunnel: &Tunnel,
+        end: End,
+        is_failure: bool,
+    ) -> Result<(), AllocationFailed> {
+        self.closing.get_or_try_init(|| {
+            let codes = self.codes(tunnel, end);
+            Own::new(Closing::new(is_failure, codes), tunnel.client.log())
+        })?;
+        tunnel.client.stop_timers();
+        tunnel.backend.stop_timers();
+        tunnel.client.read_within(PATIENCE);
+        Ok(())
+    }
+
+    /// Who can be told something.
+    fn codes(&self, tunnel: &Tunnel, end: End) -> Codes {
+        let record = tunnel.request.attempt().and_then(|attempt| attempt.record.get());
+        let codes = Codes::of(end, record.and_then(Record::first_close));
+        let first_sender = record.and_then(Record::first_close).and_then(|close| close.sender);
+        let able = |farewell, side: Side, direction: Direction| {
+            let gone = side.is_done() || side.has_failed();
+            let may = self.lane(direction).tracker().may_inject();
+            match farewell {
+                Farewell::Pending { code, .. } if may && !gone => {
+                    let its = direction.opposite().sender();
+                    Farewell::Pending { code, has_closed: first_sender == Some(its) }
+                }
+                _ => Farewell::Over,
+            }
         };
-        match end {
-            End::Closed => Self::new(Farewell::Over, Farewell::Over),
-            End::ClientClose => Self::new(own(), Farewell::Over),
-            End::BackendClose => Self::new(Farewell::Over, own()),
-            End::ClientGone | End::ClientReset | End::ClientStalled | End::ClientDead => {
-                Self::new(Farewell::Over, code(CloseCode::AWAY))
-            }
-            End::BackendGone | End::BackendReset | End::BackendStalled | End::BackendDead => {
-                Self::new(code(CloseCode::BAD_GATEWAY), Farewell::Over)
-            }
-            End::Idle => Self::new(code(CloseCode::AWAY), code(CloseCode::AWAY)),
-            End::Shutdown | End::FastStop => {
-                Self::new(code(CloseCode::RESTART), code(CloseCode::RESTART))
-            }
-            End::Lifetime => Self::new(code(CloseCode::POLICY), code(CloseCode::POLICY)),
-            // The client was told before, with the code that is configured.
-            End::Drained => Self::new(Farewell::Over, code(CloseCode::AWAY)),
-            End::FrameError(FrameError { sender: Role::Client, .. }) => {
-                Self::new(code(CloseCode::PROTOCOL), code(CloseCode::AWAY))
-            }
-            End::FrameError(FrameError { sender: Role::Server, .. }) => {
-                let codes = Self::new(code(CloseCode::AWAY), code(CloseCode::PROTOCOL));
-                Self { backend_first: true, ..codes }
-            }
+        Codes {
+            client: able(codes.client, tunnel.client, Direction::ToClient),
+            backend: able(codes.backend, tunnel.backend, Direction::ToBackend),
+            ..codes
         }
     }
-}
 
-/// A Close, masked with `key`.
-pub fn close_frame(code: Option<CloseCode>, key: Option<Mask>) -> Option<ControlFrame> {
-    match code {
-        Some(code) => Some(control::close(code, "", key)),
-        None => control::frame(Control::Close, &[], key),
+    /// Goes on with an end that is under way. The pump may be gone afterwards.
+    pub fn accompany(&self, tunnel: &Tunnel) {
+        let Some(closing) = self.closing.get() else { return };
+        let codes = self.bid_both(tunnel, closing.codes.get());
+        closing.codes.set(codes);
+        let over = codes.client == Farewell::Over && codes.backend == Farewell::Over;
+        let goes_on =
+            !over && tunnel.client.read_event().timedout() == 0 && tunnel.watch_closing().is_ok();
+        if !goes_on {
+            self.finish(tunnel, closing.is_failure);
+        }
     }
-}
 
-/// A key that nobody can foretell (RFC 6455 section 5.3).
-pub fn fresh_key() -> Mask {
-    random()
-}
-
-/// Random bytes.
-pub fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    // SAFETY: the buffer has that size.
-    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, libc::GRND_NONBLOCK) };
-    if usize::try_from(filled) != Ok(N) {
-        // A kernel that has no such call, or has just started.
-        // SAFETY: the function has no conditions.
-        bytes.iter_mut().for_each(|byte| *byte = (unsafe { libc::rand() } >> 16) as u8);
+    fn bid_both(&self, tunnel: &Tunnel, mut codes: Codes) -> Codes {
+        if codes.backend_first {
+            codes.backend = self.bid(tunnel, Direction::ToBackend, codes.backend);
+        }
+        codes.client = self.bid(tunnel, Direction::ToClient, codes.client);
+        codes.backend = self.bid(tunnel, Direction::ToBackend, codes.backend);
+        codes
     }
-    bytes
+
+    /// Tells one side that it is over, as far as that is possible now.
+    fn bid(&self, tunnel: &Tunnel, direction: Direction, farewell: Farewell) -> Farewell {
+        match self.try_to_bid(tunnel, direction, farewell) {
+            Ok(farewell) => farewell,
+            Err(Broken) => Farewell::Over,
+        }
+    }
+
+    fn try_to_bid(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        mut farewell: Farewell,
+    ) -> Result<Farewell, Broken> {
+        let (_, to) = tunnel.sides(direction);
+        let backlog = self.backlog(direction);
+        if farewell == Farewell::Over {
+            return Ok(farewell);
+        }
+        if to.is_buffered() {
+            tunnel.send_header()?;
+            if to.is_buffered() {
+                return Ok(farewell);
+            }
+        }
+        backlog.drain(|bytes| to.send(bytes))?;
+        if let (Farewell::Pending { code, has_closed }, true) = (farewell, backlog.is_empty()) {
+            if !self.lane(direction).tracker().may_inject() {
+                return Ok(Farewell::Over);
+            }
+            farewell = Farewell::Sent { has_closed };
+            self.send_close(tunnel, direction, code)?;
+        }
+        let Farewell::Sent { mut has_closed } = farewell else { return Ok(farewell) };
+        has_closed |= self.discard(tunnel, direction.opposite())?;
+        let over = backlog.is_empty() && (has_closed || to.is_done());
+        Ok(if over { Farewell::Over } else { Farewell::Sent { has_closed } })
+    }
+
+    /// Sends a Close, or keeps what is left of it. There must be a place for it.
+    pub fn send_close(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        code: Option<CloseCode>,
+    ) -> Result<(), Broken> {
+        let key = (direction == Direction::ToBackend).then(fresh_key);
+        let frame = close_frame(code, key).ok_or(Broken)?;
+        let (_, to) = tunnel.sides(direction);
+        let backlog = self.backlog(direction);
+        backlog.copy(&frame, to.log())?;
+        self.lane(direction).close();
+        if let Some(record) = tunnel.record() {
+            record.note_own_close(code);
+        }
+        backlog.drain(|bytes| to.send(bytes))
+    }
+
+    /// Sends what can be sent at once, since both connections are about to be closed.
+    pub fn part(&self, tunnel: &Tunnel, end: End) {
+        self.bid_both(tunnel, self.codes(tunnel, end));
+    }
+
+    /// Leaves the request to nginx, which finalizes it. The pump is gone afterwards.
+    fn finish(&self, tunnel: &Tunnel, is_failure: bool) {
+        let nginx = self.nginx;
+        tunnel.client.stop_timers();
+        tunnel.client.forget_read_timeout();
+        if is_failure {
+            return nginx.abort(tunnel);
+        }
+        if !tunnel.timed_out() && !tunnel.client.is_done() && !tunnel.backend.is_done() {
+            tunnel.client.set_done();
+        }
+        nginx.end(tunnel);
+    }
 }

@@ -73,13 +73,13 @@ impl Lane {
     /// Whether there are bytes to be put in front of those that are read next.
     #[inline(always)]
     pub fn has_front(&self) -> bool {
-        // SAFETY: as above.
+        // SAFETY: a worker has one thread, and the reference is not kept.
         unsafe { &*self.tail.as_ptr() }.is_some()
     }
 
     /// Puts them there, and tells how many they are.
     pub fn put_front(&self, room: &mut [MaybeUninit<u8>]) -> usize {
-        // SAFETY: as above.
+        // SAFETY: a worker has one thread, and the reference is not kept.
         let Some(tail) = (unsafe { &*self.tail.as_ptr() }) else { return 0 };
         for (to, from) in room.iter_mut().zip(tail.bytes()) {
             to.write(*from);

@@ -12,6 +12,8 @@ use ngx::ffi::{
 use ngx::ngx_log_error;
 use websocket_guard_core::findings::EndFinding;
 
+use crate::nginx::OneThread;
+
 /// What this worker knows.
 struct Worker {
     /// What is to be done then, while the connection is there.
@@ -20,11 +22,11 @@ struct Worker {
     unanswered: Cell<u64>,
 }
 
-// SAFETY: a worker has one thread.
-unsafe impl Sync for Worker {}
-
-static WORKER: Worker =
-    Worker { drain: Cell::new(None), drained: Cell::new(0), unanswered: Cell::new(0) };
+static WORKER: OneThread<Worker> = OneThread::new(Worker {
+    drain: Cell::new(None),
+    drained: Cell::new(0),
+    unanswered: Cell::new(0),
+});
 
 /// Whether this worker is leaving.
 pub fn has_begun() -> bool {

@@ -1,139 +1,78 @@
-//! Pings to a side that is silent, and what its Pongs tell.
+//! Asks a side that is silent whether it is there (RFC 6455 section 5.5.2).
 
-use core::cell::Cell;
+use ngx::ffi::ngx_msec_t;
+use websocket_guard_core::diagnosis::End;
+use websocket_guard_core::frame::Role;
 
-use ngx::ffi::{ngx_current_msec, ngx_msec_t};
-use websocket_guard_core::frame::control::ControlFrame;
-use websocket_guard_core::frame::{Mask, Pings};
+use super::asked::Due;
+use super::clock::later;
+use super::connections::Tunnel;
+use super::direction::Direction;
+use super::pump::Pump;
+use super::random::fresh_key;
+use super::side::Broken;
+use super::watch::Watch;
 
-use super::clock::is_past;
-use crate::configuration::tunnels::PingConf;
-
-/// One side that is asked.
-pub struct Asked {
-    pings: Cell<Pings>,
-    /// The moment from which its silence counts: a byte came, a Ping of ours or the application left.
-    quiet_since: Cell<ngx_msec_t>,
-    /// When the first Ping left after which nothing came.
-    waits_since: Cell<Option<ngx_msec_t>>,
-    /// When the last Ping left.
-    last_sent: Cell<ngx_msec_t>,
-    /// The last round trip that was measured.
-    round_trip: Cell<Option<ngx_msec_t>>,
-    /// Whether a Ping waits for its place between two frames.
-    is_pending: Cell<bool>,
-}
-
-/// What is to be done about a side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// Nothing before that moment.
-    At(ngx_msec_t),
-    /// Ask it.
-    Ping,
-    /// It has not answered.
-    Dead,
-}
-
-impl Asked {
-    /// `token` is what no application has in its Pings.
-    pub fn new(token: [u8; 8]) -> Self {
-        Self {
-            pings: Cell::new(Pings::new(token)),
-            quiet_since: Cell::new(now()),
-            waits_since: Cell::new(None),
-            last_sent: Cell::new(0),
-            round_trip: Cell::new(None),
-            is_pending: Cell::new(false),
-        }
-    }
-
-    pub fn pings(&self) -> Pings {
-        self.pings.get()
-    }
-
-    pub fn round_trip(&self) -> Option<ngx_msec_t> {
-        self.round_trip.get()
-    }
-
-    /// A byte came from that side, or could not come.
-    #[inline(always)]
-    pub fn hear(&self) {
-        self.quiet_since.set(now());
-        self.waits_since.set(None);
-    }
-
-    /// Nothing can be asked now; the time begins anew.
-    pub fn put_off(&self) {
-        self.is_pending.set(false);
-        self.quiet_since.set(now());
-        self.waits_since.set(None);
-    }
-
-    /// A Ping of the application went to it. Another one would let it leave out the answer to that one
-    /// (RFC 6455 section 5.5.3).
-    pub fn note_foreign_ping(&self) {
-        self.quiet_since.set(now());
-    }
-
-    /// A Pong of ours came.
-    pub fn note_answer(&self, number: u32) {
-        let mut pings = self.pings.get();
-        if pings.answer(number) && number == pings.last() {
-            self.round_trip.set(Some(now().saturating_sub(self.last_sent.get())));
-        }
-        self.pings.set(pings);
-    }
-
-    pub fn is_pending(&self) -> bool {
-        self.is_pending.get()
-    }
-
-    pub fn set_pending(&self, is_pending: bool) {
-        self.is_pending.set(is_pending);
-    }
-
-    /// The next Ping, which leaves now.
-    pub fn next(&self, key: Option<Mask>) -> ControlFrame {
-        let mut pings = self.pings.get();
-        let frame = pings.next(key);
-        self.pings.set(pings);
-        self.is_pending.set(false);
-        self.quiet_since.set(now());
-        self.last_sent.set(now());
-        if self.waits_since.get().is_none() {
-            self.waits_since.set(Some(now()));
-        }
-        frame
-    }
-
-    /// What is to be done now.
-    pub fn due(&self, conf: PingConf) -> Due {
-        let dead = match (self.waits_since.get(), conf.timeout) {
-            (Some(since), Some(timeout)) => Some(since.saturating_add(timeout)),
-            _ => None,
+impl Pump {
+    /// Asks the sides that were silent for too long. Returns the end of a tunnel with a side that does not
+    /// answer.
+    pub fn ask(&self, tunnel: &Tunnel, watch: &Watch) -> Result<Option<End>, Broken> {
+        let Some(conf) = tunnel.request.location().and_then(|conf| conf.ping()) else {
+            return Ok(None);
         };
-        if dead.is_some_and(is_past) {
-            return Due::Dead;
+        let mut next: Option<ngx_msec_t> = None;
+        for (side, dead) in [(Role::Client, End::ClientDead), (Role::Server, End::BackendDead)] {
+            let Some(asked) = watch.asked(side) else { continue };
+            let direction = Direction::from(side);
+            let (from, _) = tunnel.sides(direction);
+            if !self.backlog(direction).is_empty() {
+                // Nobody reads what it sends.
+                asked.hear();
+            }
+            if asked.due(conf) == Due::Dead {
+                if !from.is_slow(conf.timeout.unwrap_or(0)) {
+                    return Ok(Some(dead));
+                }
+                asked.be_patient();
+            }
+            if asked.due(conf) == Due::Ping {
+                asked.set_pending(true);
+                self.try_to_ping(tunnel, side)?;
+            }
+            let moment = match asked.due(conf) {
+                Due::At(moment) => moment,
+                Due::Ping | Due::Dead => later(conf.interval),
+            };
+            next = Some(next.map_or(moment, |next| next.min(moment)));
         }
-        let ping = self.quiet_since.get().saturating_add(conf.interval);
-        if !self.is_pending.get() && is_past(ping) {
-            return Due::Ping;
-        }
-        // One that is pending leaves when there is a place for it.
-        let ping = if self.is_pending.get() { now().saturating_add(conf.interval) } else { ping };
-        Due::At(dead.map_or(ping, |dead| dead.min(ping)))
+        watch.ping.set(next);
+        Ok(None)
     }
 
-    /// It has not answered, but it is slow and not dead: the time begins anew.
-    pub fn be_patient(&self) {
-        if self.waits_since.get().is_some() {
-            self.waits_since.set(Some(now()));
+    /// Sends a Ping that is pending, if there is a place for it now.
+    pub fn try_to_ping(&self, tunnel: &Tunnel, side: Role) -> Result<(), Broken> {
+        let Some(asked) = self.asked(side).filter(|asked| asked.is_pending()) else {
+            return Ok(());
+        };
+        let direction = Direction::from(side).opposite();
+        let (from, to) = tunnel.sides(direction);
+        let (ours, theirs) =
+            (self.lane(direction).tracker(), self.lane(direction.opposite()).tracker());
+        if ours.is_closed() || ours.is_lost() || theirs.is_lost() || from.is_done() || to.is_done()
+        {
+            asked.put_off();
+            return Ok(());
         }
+        let backlog = self.backlog(direction);
+        if !ours.may_inject() || !backlog.is_empty() || to.is_buffered() {
+            return Ok(());
+        }
+        let frame = asked.next((side == Role::Server).then(fresh_key));
+        backlog.copy(&frame, to.log())?;
+        backlog.drain(|bytes| to.send(bytes))?;
+        if !backlog.is_empty() {
+            tunnel.watch_write(direction)?;
+        }
+        Ok(())
     }
-}
-
-fn now() -> ngx_msec_t {
-    // SAFETY: nginx changes it between two events only.
-    unsafe { ngx_current_msec }
 }

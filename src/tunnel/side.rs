@@ -11,11 +11,17 @@ use ngx::ffi::{
     NGX_USE_CLEAR_EVENT,
 };
 
-use crate::nginx::speaks_tls;
+use crate::nginx::{speaks_tls, AllocationFailed};
 
 /// Nothing can be sent any more, or the tunnel cannot go on for another reason.
 #[derive(Debug)]
 pub struct Broken;
+
+impl From<AllocationFailed> for Broken {
+    fn from(_: AllocationFailed) -> Self {
+        Self
+    }
+}
 
 #[derive(Clone, Copy)]
 pub struct Side(NonNull<ngx_connection_t>);
@@ -43,7 +49,7 @@ impl Side {
     }
 
     pub fn write_event(&self) -> &ngx_event_t {
-        // SAFETY: as above.
+        // SAFETY: an open connection has both events.
         unsafe { &*self.connection().write }
     }
 
@@ -113,7 +119,7 @@ impl Side {
 
     /// Waits for no event with a limit of time any more.
     pub fn stop_timers(&self) {
-        // SAFETY: as above.
+        // SAFETY: an open connection has both events.
         unsafe {
             for event in [self.connection().read, self.connection().write] {
                 if (*event).timer_set() != 0 {
@@ -125,13 +131,13 @@ impl Side {
 
     /// Has the read handler called after so many milliseconds, if not before.
     pub fn read_within(&self, timeout: ngx_msec_t) {
-        // SAFETY: as above.
+        // SAFETY: an open connection has both events.
         unsafe { ngx_add_timer(self.connection().read, timeout) };
     }
 
     /// Forgets that a time for reading is over.
     pub fn forget_read_timeout(&self) {
-        // SAFETY: as above.
+        // SAFETY: an open connection has both events.
         unsafe { (*self.connection().read).set_timedout(0) };
     }
 
@@ -182,7 +188,7 @@ impl Side {
 
     /// The same, after all other events that are waiting.
     pub fn post_read_last(&self) {
-        // SAFETY: as above.
+        // SAFETY: the queue is one of nginx's.
         unsafe { self.post(ptr::addr_of_mut!(ngx_posted_next_events)) }
     }
 
@@ -236,7 +242,8 @@ impl Side {
 /// # Safety
 /// `event` must be an event of an open connection.
 unsafe fn stays_watched(event: *const ngx_event_t) -> bool {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the event is live, since its connection is open; nginx changes the flags between two events
+    // only.
     unsafe {
         ngx_event_flags & NGX_USE_CLEAR_EVENT as ngx_uint_t != 0
             && ((*event).active() != 0 || (*event).ready() != 0)
@@ -250,7 +257,7 @@ unsafe fn stays_watched(event: *const ngx_event_t) -> bool {
 /// `event` must be an event of an open connection.
 #[inline(always)]
 unsafe fn set_timer(event: *mut ngx_event_t, timeout: ngx_msec_t) {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the event is live, since its connection is open, and its handler is set.
     unsafe {
         let waiting = (*event).active() != 0 && (*event).ready() == 0;
         if waiting || (*event).posted() != 0 {

@@ -5,6 +5,8 @@
 
 use core::cell::Cell;
 
+use crate::nginx::OneThread;
+
 /// For fewer tunnels, some MiB, the heap is not searched.
 const FEW: usize = 256;
 
@@ -15,10 +17,8 @@ struct Tunnels {
     ended: Cell<usize>,
 }
 
-// SAFETY: a worker has one thread.
-unsafe impl Sync for Tunnels {}
-
-static TUNNELS: Tunnels = Tunnels { open: Cell::new(0), ended: Cell::new(0) };
+static TUNNELS: OneThread<Tunnels> =
+    OneThread::new(Tunnels { open: Cell::new(0), ended: Cell::new(0) });
 
 /// Counts a tunnel that begins.
 pub fn opened() {

@@ -1,13 +1,15 @@
 //! What a tunnel needs of time: a box of its own, only where a directive asks for it.
 
 use core::cell::Cell;
+use core::pin::Pin;
 
 use ngx::ffi::ngx_msec_t;
 
 use websocket_guard_core::frame::Role;
 
-use super::closing::random;
-use super::ping::Asked;
+use super::asked::Asked;
+use super::clock::is_past;
+use super::random::random;
 use super::wheel::Waiting;
 use crate::configuration::tunnels::PingConf;
 use crate::request::view::Request;
@@ -41,6 +43,16 @@ pub enum Turn {
     Under { until: ngx_msec_t },
 }
 
+impl Turn {
+    /// Whether something is to be done for a drain.
+    pub fn is_due(self) -> bool {
+        match self {
+            Self::Off => false,
+            Self::At(moment) | Self::Under { until: moment } => is_past(moment),
+        }
+    }
+}
+
 impl Watch {
     /// `call` is called when one of its moments has come.
     pub fn new(request: Request, call: fn(Request), ping: Option<PingConf>) -> Self {
@@ -58,10 +70,7 @@ impl Watch {
     }
 
     /// Waits for the next of its moments.
-    ///
-    /// # Safety
-    /// It must not be moved until it is dropped.
-    pub unsafe fn wait(&self) {
+    pub fn wait(self: Pin<&Self>) {
         let drain = match self.drain.get() {
             Turn::Off => None,
             Turn::At(moment) | Turn::Under { until: moment } => Some(moment),
@@ -70,8 +79,8 @@ impl Watch {
         let others =
             [self.lifetime.get(), self.ping.get()].map(|it| it.filter(|_| !self.is_draining()));
         if let Some(moment) = [drain].into_iter().chain(others).flatten().min() {
-            // SAFETY: guaranteed by the caller.
-            unsafe { self.waiting.wait_until(moment) };
+            // SAFETY: it is a field, never moved out of a value that is not moved.
+            unsafe { self.map_unchecked(|watch| &watch.waiting) }.wait_until(moment);
         }
     }
 

@@ -2,14 +2,14 @@
 //!
 //! It runs only while a tunnel waits, and never keeps a worker that shuts down.
 
-use core::cell::{Cell, UnsafeCell};
-use core::mem::zeroed;
+use core::cell::Cell;
+use core::marker::PhantomPinned;
+use core::pin::Pin;
 use core::ptr;
 
-use ngx::ffi::{
-    ngx_add_timer, ngx_connection_t, ngx_current_msec, ngx_cycle, ngx_event_t, ngx_msec_t,
-};
+use ngx::ffi::{ngx_current_msec, ngx_event_t, ngx_msec_t};
 
+use crate::nginx::{OneThread, Timer};
 use crate::request::view::Request;
 
 /// How exact it is, in milliseconds.
@@ -21,12 +21,13 @@ const SLOTS: usize = 256;
 /// dropped.
 pub struct Waiting {
     request: Request,
-    /// Who attends to it.
+    /// Has it attended to later, when nothing goes through the wheel.
     call: fn(Request),
     due: Cell<ngx_msec_t>,
     next: Cell<*const Waiting>,
     /// What points here; null outside of the wheel.
     from: Cell<*const Cell<*const Waiting>>,
+    _pinned: PhantomPinned,
 }
 
 /// The tunnels that wait, by the tick in which they are due.
@@ -35,25 +36,15 @@ struct Wheel {
     count: Cell<usize>,
     /// The last tick that was looked at.
     last: Cell<ngx_msec_t>,
-    timer: UnsafeCell<Timer>,
+    timer: Timer,
 }
 
-struct Timer {
-    event: ngx_event_t,
-    /// nginx expects a connection behind each event when it writes its debug log.
-    connection: ngx_connection_t,
-}
-
-// SAFETY: a worker has one thread.
-unsafe impl Sync for Wheel {}
-
-static WHEEL: Wheel = Wheel {
+static WHEEL: OneThread<Wheel> = OneThread::new(Wheel {
     slots: [const { Cell::new(ptr::null()) }; SLOTS],
     count: Cell::new(0),
     last: Cell::new(0),
-    // SAFETY: an event and a connection of zeroes are valid.
-    timer: UnsafeCell::new(unsafe { zeroed() }),
-};
+    timer: Timer::new(),
+});
 
 impl Waiting {
     /// It does not wait yet.
@@ -64,14 +55,12 @@ impl Waiting {
             due: Cell::new(0),
             next: Cell::new(ptr::null()),
             from: Cell::new(ptr::null()),
+            _pinned: PhantomPinned,
         }
     }
 
     /// Waits until that moment of `ngx_current_msec`, and for no other. Then the tunnel is attended to.
-    ///
-    /// # Safety
-    /// It must not be moved until it is dropped.
-    pub unsafe fn wait_until(&self, due: ngx_msec_t) {
+    pub fn wait_until(self: Pin<&Self>, due: ngx_msec_t) {
         self.leave();
         self.due.set(due);
         let tick = due.div_ceil(TICK).max(now() / TICK + 1);
@@ -82,16 +71,16 @@ impl Waiting {
             next.from.set(&self.next);
         }
         self.from.set(slot);
-        slot.set(self);
+        slot.set(ptr::from_ref(self.get_ref()));
         WHEEL.count.set(WHEEL.count.get() + 1);
         WHEEL.start();
     }
 
     fn leave(&self) {
-        // SAFETY: what points here is a slot, or another one that is in the wheel.
+        // SAFETY: what points here is a slot, which is static, or another one in the wheel, which is alive.
         let Some(from) = (unsafe { self.from.get().as_ref() }) else { return };
         from.set(self.next.get());
-        // SAFETY: as above.
+        // SAFETY: what is in the wheel is alive, since it leaves when it is dropped.
         if let Some(next) = unsafe { self.next.get().as_ref() } {
             next.from.set(from);
         }
@@ -112,22 +101,11 @@ fn now() -> ngx_msec_t {
 }
 
 impl Wheel {
-    fn start(&self) {
-        // SAFETY: one thread, and nothing called here comes back.
-        let Timer { event, connection } = unsafe { &mut *self.timer.get() };
-        if event.timer_set() != 0 {
-            return;
+    fn start(&'static self) {
+        if !self.timer.is_running() {
+            self.last.set(now() / TICK);
+            self.timer.start(TICK, Some(turn));
         }
-        self.last.set(now() / TICK);
-        connection.fd = -1;
-        event.handler = Some(turn);
-        event.data = ptr::from_mut(connection).cast();
-        // SAFETY: the cycle's log is live.
-        event.log = unsafe { (*ngx_cycle).log };
-        // Without this a worker that shuts down would wait for the event.
-        event.set_cancelable(1);
-        // SAFETY: the event stays where it is.
-        unsafe { ngx_add_timer(event, TICK) };
     }
 }
 
@@ -139,7 +117,8 @@ unsafe extern "C" fn turn(_: *mut ngx_event_t) {
     for tick in last + 1..=last + ticks {
         let Some(slot) = WHEEL.slots.get(tick % SLOTS) else { continue };
         let mut next = slot.get();
-        // SAFETY: as in `wait_until`; attending to a tunnel changes nothing in the wheel.
+        // SAFETY: what is in the wheel is alive; `call` only has nginx call the tunnel later, so that `next`
+        // is in the wheel yet when its turn comes.
         while let Some(waiting) = unsafe { next.as_ref() } {
             next = waiting.next.get();
             if waiting.due.get() <= now {
