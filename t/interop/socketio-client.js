@@ -45,6 +45,15 @@ runCases({
         socket.disconnect();
     },
 
+    "its own heartbeats, and nothing else": async () => {
+        const socket = await connect({ transports: ["websocket"] });
+        for (let heartbeats = 0; heartbeats < 4; heartbeats++) {
+            await new Promise((resolve) => socket.io.once("ping", resolve));
+        }
+        await assertEchoes(socket);
+        socket.disconnect();
+    },
+
     "polling first, then an upgrade to WebSocket": async () => {
         const socket = open({ transports: ["polling", "websocket"] });
         await new Promise((resolve) => socket.io.once("open", resolve));

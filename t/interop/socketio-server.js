@@ -6,7 +6,8 @@ const { createServer } = require("node:http");
 const { Server } = require("socket.io");
 
 const http = createServer();
-const server = new Server(http);
+// Heartbeats so often that several pass in a test.
+const server = new Server(http, { pingInterval: 300, pingTimeout: 5000 });
 
 server.on("connection", (socket) => {
     socket.on("echo", (value, acknowledge) => acknowledge(value));

@@ -78,6 +78,16 @@ runCases({
         await close(socket);
     },
 
+    "pings of the guard": async () => {
+        const socket = await connect();
+        for (let pings = 0; pings < 3; pings++) {
+            const [payload] = await once(socket, "ping");
+            assert.equal(payload.length, 12);
+        }
+        assert.equal(await ask(socket, "still there"), "still there");
+        await close(socket);
+    },
+
     "close code of the server": async () => {
         const socket = await connect();
         socket.send("close 4001");
