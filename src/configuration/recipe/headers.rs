@@ -93,7 +93,7 @@ impl HeaderList {
     }
 
     /// The value of Connection in this list, compiled; `None` if the list does not mention it.
-    pub fn connection(
+    fn connection(
         &self,
         cf: &mut ngx_conf_t,
     ) -> Result<Option<NonNull<ngx_http_complex_value_t>>, ConfigurationError> {
@@ -108,9 +108,9 @@ impl HeaderList {
     /// Connection gives way to the guard's.
     pub fn guarded_inherited(
         &self,
-        cf: &ngx_conf_t,
+        cf: &mut ngx_conf_t,
         forwarded: Forwarded,
-    ) -> Result<NonNull<ngx_array_t>, AllocationFailed> {
+    ) -> Result<GuardedHeaders, ConfigurationError> {
         let [off, host, on] = &self.guarded;
         let memo = match forwarded {
             Forwarded::Off => off,
@@ -124,7 +124,7 @@ impl HeaderList {
                 .filter(|entry| !same_header(entry, &UPGRADE) && !same_header(entry, &CONNECTION));
             complete(cf, others.copied().collect(), forwarded)
         });
-        list.copied()
+        Ok(GuardedHeaders { list: *list?, upgrade: None, connection: self.connection(cf)? })
     }
 
     /// The list for the guarded location that this list stands in: what it says itself, stays. `variable` takes the
@@ -135,7 +135,7 @@ impl HeaderList {
         cf: &mut ngx_conf_t,
         forwarded: Forwarded,
         variable: ngx_str_t,
-    ) -> Result<OwnHeaders, ConfigurationError> {
+    ) -> Result<GuardedHeaders, ConfigurationError> {
         let mut connections = self.entries().iter().filter(|it| same_header(it, &CONNECTION));
         let connection = match connections.next() {
             Some(first) if is_of_keepalive(first) && connections.all(is_of_keepalive) => {
@@ -163,7 +163,7 @@ impl HeaderList {
                 Some(_) => {}
             }
         }
-        Ok(OwnHeaders {
+        Ok(GuardedHeaders {
             list: complete(cf, entries, forwarded)?,
             upgrade: own.map(|(value, _)| value),
             connection,
@@ -171,12 +171,12 @@ impl HeaderList {
     }
 }
 
-/// What becomes of a location's own list.
-pub struct OwnHeaders {
+/// What becomes of a list in a guarded location.
+pub struct GuardedHeaders {
     pub list: NonNull<ngx_array_t>,
-    /// Its value of Upgrade, if that is checked for each request.
+    /// The location's own value of Upgrade, if that is checked for each request.
     pub upgrade: Option<OwnUpgrade>,
-    /// Its value of Connection, if that is for plain requests only.
+    /// The value of Connection for requests that are no upgrades, if the list has one.
     pub connection: Option<NonNull<ngx_http_complex_value_t>>,
 }
 
