@@ -24,7 +24,8 @@ pub unsafe fn collect(
 ) -> Vec<Socket> {
     let mut by_server: HashMap<*const ngx_http_core_srv_conf_t, Vec<Location>> = HashMap::new();
     for level in levels {
-        // SAFETY: guaranteed by the caller; a configuration lives as long as its requests.
+        // SAFETY: the level is merged, so that its configurations are complete; they live as long as the cycle, and so
+        // as long as its requests, and its array has one of each HTTP module.
         let (conf, core): (&'static LocationConf, &'static ngx_http_core_loc_conf_t) = unsafe {
             let core = *level.loc_conf.add(NgxHttpCoreModule::module().ctx_index);
             (&*level.conf.as_ptr(), &*core.cast())
@@ -37,25 +38,25 @@ pub unsafe fn collect(
     }
     let mut sockets = Vec::new();
     let Some(core) = NgxHttpCoreModule::main_conf(cf) else { return sockets };
-    // SAFETY: `ports` is null without a server, else an array of ports with arrays of addresses, which
-    // have arrays of servers; these live as long as the configuration.
-    unsafe {
-        for port in elements::<ngx_http_conf_port_t>(core.ports) {
-            for address in elements::<ngx_http_conf_addr_t>(&port.addrs) {
-                let default = address.default_server.cast_const();
-                let servers = elements::<*mut ngx_http_core_srv_conf_t>(&address.servers);
-                let others = servers.iter().filter(|server| !ptr::eq(**server, default));
-                let locations: Vec<_> = others
-                    .filter_map(|server| {
-                        Some((server.as_ref()?, by_server.get(&server.cast_const())?))
-                    })
-                    .flat_map(|(server, locations)| locations.iter().map(move |it| (server, *it)))
-                    .collect();
-                if !locations.is_empty() {
-                    let unix = port.family == libc::AF_UNIX as isize;
-                    let port = if unix { 0 } else { port.port };
-                    sockets.push(Socket { port, default, locations });
-                }
+    // SAFETY: null without a server, else an array of ports, which lives as long as the configuration.
+    let ports: &[ngx_http_conf_port_t] = unsafe { elements(core.ports) };
+    for port in ports {
+        // SAFETY: a port has an array of addresses, which lives as long.
+        let addresses: &[ngx_http_conf_addr_t] = unsafe { elements(&port.addrs) };
+        for address in addresses {
+            let default = address.default_server.cast_const();
+            // SAFETY: an address has an array of servers, which live as long; none of its pointers is null.
+            let servers: &[&'static ngx_http_core_srv_conf_t] =
+                unsafe { elements(&address.servers) };
+            let others = servers.iter().filter(|server| !ptr::eq(**server, default));
+            let locations: Vec<_> = others
+                .filter_map(|server| Some((*server, by_server.get(&ptr::from_ref(*server))?)))
+                .flat_map(|(server, locations)| locations.iter().map(move |it| (server, *it)))
+                .collect();
+            if !locations.is_empty() {
+                let unix = port.family == libc::AF_UNIX as isize;
+                let port = if unix { 0 } else { port.port };
+                sockets.push(Socket { port, default, locations });
             }
         }
     }

@@ -75,24 +75,34 @@ impl Settings {
         conf: *const c_void,
     ) -> Result<Self, AllocationFailed> {
         // SAFETY: the configuration is the module's that the fields were found in.
-        unsafe {
-            let headers = own(module.headers_source, conf);
-            let params = own(module.params_source, conf).and_then(NonNull::new);
-            let cache_bypass = own(module.cache_bypass, conf);
-            let no_cache = own(module.no_cache, conf);
-            Ok(Self {
-                read_timeout: own(Some(module.read_timeout), conf),
-                send_timeout: own(module.send_timeout, conf),
-                buffering: own(module.buffering, conf),
-                http_version: own(module.http_version, conf),
-                headers: headers.map(|list| place(cf, HeaderList::new(list))).transpose()?,
-                params: params.map(|list| place(cf, ParamList::new(list))).transpose()?,
-                cache_bypass: cache_bypass
-                    .map(|list| place(cf, ConditionList::new(list)))
-                    .transpose()?,
-                no_cache: no_cache.map(|list| place(cf, ConditionList::new(list))).transpose()?,
-            })
-        }
+        let (headers, params, cache_bypass, no_cache) = unsafe {
+            (
+                own(module.headers_source, conf),
+                own(module.params_source, conf).and_then(NonNull::new),
+                own(module.cache_bypass, conf),
+                own(module.no_cache, conf),
+            )
+        };
+        // SAFETY: as above.
+        let (read_timeout, send_timeout, buffering, http_version) = unsafe {
+            (
+                own(Some(module.read_timeout), conf),
+                own(module.send_timeout, conf),
+                own(module.buffering, conf),
+                own(module.http_version, conf),
+            )
+        };
+        let conditions = |list| place(cf, ConditionList::new(list));
+        Ok(Self {
+            read_timeout,
+            send_timeout,
+            buffering,
+            http_version,
+            headers: headers.map(|list| place(cf, HeaderList::new(list))).transpose()?,
+            params: params.map(|list| place(cf, ParamList::new(list))).transpose()?,
+            cache_bypass: cache_bypass.map(conditions).transpose()?,
+            no_cache: no_cache.map(conditions).transpose()?,
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
