@@ -12,7 +12,6 @@ use self::pump::Pump;
 use crate::configuration::conf::LocationConf;
 use crate::nginx::AllocationFailed;
 use crate::request::attempt::{Attempt, Switched};
-use crate::request::record::Record;
 use crate::request::view::Request;
 
 mod asked;
@@ -102,9 +101,10 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     let Some(attempt) = request.find_attempt() else { return };
     let Some(switched) = attempt.switched.get() else { return };
     if attempt.is_tunnel() && is_switched(&request) {
-        let is_first = attempt.record.get().and_then(Record::end).is_none();
-        let end = conclude(&request, How::Found(rc), Pump::of(&request).map(Pump::frames));
-        if let (Some(end), true) = (end, is_first) {
+        let pump = Pump::of(&request);
+        let end = conclude(&request, How::Found(rc), pump.map(Pump::frames));
+        // The end of a drain is known before there is one.
+        if let (Some(end), false) = (end, pump.is_some_and(Pump::is_closing)) {
             part(request, end);
         }
         note_carried(&request, attempt);
@@ -127,9 +127,7 @@ fn is_switched(request: &Request) -> bool {
 
 /// Tells the sides of a tunnel that it is over, where that is about to happen to them.
 fn part(request: Request, end: End) {
-    let closes = request.location().is_some_and(|conf| conf.closes());
-    let pump = Pump::of(&request).filter(|_| closes);
-    if let (Some(pump), Some(tunnel)) = (pump, Tunnel::of(request)) {
+    if let (Some(pump), Some(tunnel)) = (Pump::of(&request), Tunnel::of(request)) {
         pump.part(&tunnel, end);
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # worker_shutdown_timeout cuts the tunnels of an old worker, which is told for each; tunnels that end in
-# time are not mentioned.
+# time are not mentioned. A tunnel that is being drained then is cut as well, and its backend told.
 
 use strict;
 use warnings;
@@ -12,7 +12,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(13);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(15);
 
 %%TEST_GLOBALS%%
 
@@ -40,6 +40,13 @@ http {
             proxy_pass       http://127.0.0.1:8081;
         }
 
+        location /drained/ {
+            websocket_guard         auto;
+            websocket_guard_tunnel  pump;
+            websocket_guard_drain   0 wait=1m;
+            proxy_pass              http://127.0.0.1:8081;
+        }
+
         location /hand-made/ {
             proxy_pass          http://127.0.0.1:8081;
             proxy_http_version  1.1;
@@ -50,21 +57,42 @@ http {
 }
 EOC
 
-run_backend($t, 8081);
+run_backend($t, 8081, handlers => {
+    # Notes all that it gets.
+    note => sub {
+        my ($c) = @_;
+        $c->upgrade;
+        my $frame = Protocol::WebSocket::Frame->new;
+        my $noted = '';
+        while (length(my $bytes = $c->read_some(1 << 16, 30))) {
+            $frame->append($bytes);
+            while (defined(my $payload = $frame->next_bytes)) {
+                $noted .= $frame->is_close ? 'close ' . unpack('n', $payload) . ' ' : "$payload ";
+            }
+        }
+        $t->write_file('noted.new', "${noted}end");
+        rename $t->testdir . '/noted.new', $t->testdir . '/noted';
+    },
+});
 $t->run();
 
 my @paths = qw{ /on/ /auto/ /hand-made/ };
 my %kept   = map { $_ => websocket(path => "${_}kept") } @paths;
 my %closed = map { $_ => websocket(path => "${_}closed") } @paths;
 $_->echo('hello') for values %kept, values %closed;
+my $drained = websocket(path => '/drained/note');
 
 ok(reload($t), 'reload');
 is($kept{$_}->echo('still there'), 'still there', "$_, an old tunnel goes on") for @paths;
 ok($closed{$_}->close, "$_, one is closed in time") for @paths;
 ok($kept{$_}->closed_within(5), "$_, the other is cut") for @paths;
+$drained->recv(5);
+is($drained->close_code, 1012, 'a client is told that its worker leaves, and does not answer');
+wait_until(sub { -s $t->testdir . '/noted' });
+is($t->read_file('noted'), 'close 1001 end', 'its backend is told when the tunnel is cut');
 wait_until(sub { !worker_pids($t, old => 1) });
 
-my @lines = run_time_log($t);
+my @lines = grep { !/tunnel-drained/ } run_time_log($t);
 is(scalar(@lines), @paths, 'a line each');
 my $silent = qr/(?:\d+ms|\ds)/;
 my %cut = map {

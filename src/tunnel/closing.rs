@@ -15,15 +15,18 @@ use super::side::{Broken, Side};
 use crate::nginx::AllocationFailed;
 use crate::request::record::Record;
 
+/// Whether an end is told to a side that has had no Close. Those that the guard makes always are; others come
+/// from elsewhere.
+fn tells(tunnel: &Tunnel, end: End) -> bool {
+    matches!(end, End::FrameError(_) | End::Lifetime | End::Drained) || tunnel.closes()
+}
+
 impl Pump {
     /// What happens when nothing is left to be moved. With `is_failure` nginx is to end the request as
     /// one that failed. The pump may be gone afterwards.
     pub fn end(&self, tunnel: &Tunnel, how: How, is_failure: bool) {
         let end = self.conclude(tunnel, how);
-        // The guard makes these ends; others come from elsewhere.
-        let made = |end| matches!(end, End::FrameError(_) | End::Lifetime | End::Drained);
-        let accompanied = end.is_some_and(made) || tunnel.closes();
-        if let Some(end) = end.filter(|_| accompanied) {
+        if let Some(end) = end.filter(|end| tells(tunnel, *end)) {
             if self.plan(tunnel, end, is_failure).is_ok() {
                 return self.accompany(tunnel);
             }
@@ -156,9 +159,12 @@ impl Pump {
         backlog.drain(|bytes| to.send(bytes))
     }
 
-    /// Sends what can be sent at once, since both connections are about to be closed.
+    /// Tells the sides what can be sent at once, where that is wanted, since both connections are about to be
+    /// closed.
     pub fn part(&self, tunnel: &Tunnel, end: End) {
-        self.bid_both(tunnel, self.codes(tunnel, end));
+        if tells(tunnel, end) {
+            self.bid_both(tunnel, self.codes(tunnel, end));
+        }
     }
 
     /// Leaves the request to nginx, which finalizes it. The pump is gone afterwards.

@@ -51,7 +51,7 @@ unsafe fn run(r: *mut ngx_http_request_t, direction: Direction, event: Event) {
             return;
         }
         watch.wait();
-        if !tunnel.client.is_readable() {
+        if (direction, event) == (Direction::ToBackend, Event::Read) && !pump.may_read(&tunnel) {
             return;
         }
     }
@@ -69,6 +69,12 @@ unsafe fn run(r: *mut ngx_http_request_t, direction: Direction, event: Event) {
 }
 
 impl Pump {
+    /// Whether the client's bytes may be read now. If not, its read handler was called for what was due, or
+    /// comes to nothing; in particular no time begins anew.
+    fn may_read(&self, tunnel: &Tunnel) -> bool {
+        tunnel.client.is_readable() && self.backlog(Direction::ToBackend).is_empty()
+    }
+
     /// Moves bytes one way, and looks whether that was the end.
     fn go_on(&self, tunnel: &Tunnel, direction: Direction) -> Result<Next, Broken> {
         if tunnel.timed_out() {
