@@ -21,14 +21,14 @@ pub unsafe fn run(cf: &mut ngx_conf_t, main: &mut MainConf, levels: &[MergedLeve
         return;
     }
     let Some(tree) = files::read(cf) else { return };
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the levels of a configuration that is being read are live.
     let nodes = unsafe { describe::nodes(levels, main.created, &tree) };
-    // SAFETY: as above.
+    // SAFETY: this is postconfiguration, and these are all levels.
     main.answers = unsafe { answers::collect(cf, levels, &nodes) };
-    // SAFETY: as above.
+    // SAFETY: this is postconfiguration, and these are all levels.
     main.sockets = unsafe { sockets::collect(cf, levels, &nodes) };
     let with_summaries = delivery::is_visible(cf, NGX_LOG_INFO);
-    // SAFETY: postconfiguration calls, with all levels.
+    // SAFETY: this is postconfiguration, and these are all levels.
     let reports = unsafe {
         describe::describe(cf, main, levels, &tree, nodes, |site| {
             let mut delivery = Delivery::new(cf);

@@ -1,8 +1,10 @@
 //! What nginx calls while it reads and merges a configuration.
 //!
-//! It calls each function of the tables below in its one thread, with pointers that are live for the call: a
-//! `cf` of the configuration that is being read, its context that of the level, and configurations that
-//! `create_*_conf` of the same table has made. The SAFETY lines refer to this.
+//! # What nginx promises
+//! It calls each function of the tables below in its one thread, with pointers that are not null and live for the
+//! call: a `cf` of the configuration that is being read, which nothing else refers to meanwhile and whose context is
+//! that of the level, configurations that `create_*_conf` of the same table has made, and a cycle. Configurations and
+//! the pool of `cf` live on until nginx drops that configuration.
 
 use core::ffi::{c_char, c_void};
 use core::mem;
@@ -19,7 +21,6 @@ use websocket_guard_core::handshake::upgrade::Protocols;
 
 use crate::audit;
 use crate::configuration::conf::{Guard, LevelConf, LocationConf, MainConf, ServerConf};
-use crate::configuration::directives;
 use crate::configuration::foreign::{keepalive, proxies};
 use crate::configuration::recipe::{merge as recipe, timeouts};
 use crate::configuration::written::{Opening, Written};
@@ -28,6 +29,9 @@ use crate::nginx::find_module;
 use crate::nginx::{at_line, place, push_front, ConfigurationError};
 use crate::report::journal;
 use crate::tunnel;
+
+/// The name of the module that has the configuration.
+const OWN_NAME: &str = "ngx_http_websocket_guard_module";
 
 /// The context of the module that stands before the proxy module.
 pub static GUARD_CONTEXT: ngx_http_module_t = ngx_http_module_t {
@@ -54,33 +58,31 @@ pub static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
 };
 
 /// Called when a configuration comes into force, with its logs open.
+///
+/// # Safety
+/// As for all that follow, what is promised at the head of this file must hold.
 pub unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // Without worker processes the configuration before ends here, and what was counted refers to it.
     journal::flush();
-    // SAFETY: nginx passes the new cycle.
-    if let Some(cycle) = unsafe { cycle.as_ref() } {
-        if let Some(main) = Guard::main_conf_mut(cycle) {
-            // SAFETY: the cycle's logs are open.
-            unsafe { mem::take(&mut main.reports).repeat(cycle) };
-        }
+    // SAFETY: the new cycle is live.
+    let cycle = unsafe { &*cycle };
+    if let Some(main) = Guard::main_conf_mut(cycle) {
+        // SAFETY: the cycle's logs are open.
+        unsafe { mem::take(&mut main.reports).repeat(cycle) };
     }
     Status::NGX_OK.into()
 }
 
 /// Called when a worker exits.
 pub unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
-    // SAFETY: nginx passes the cycle of the worker.
-    if let Some(cycle) = unsafe { cycle.as_ref() } {
-        tunnel::stop(cycle);
-    }
+    // SAFETY: a worker's cycle is live until its process ends.
+    tunnel::stop(unsafe { &*cycle });
     journal::flush();
 }
 
-/// # Safety
-/// Called by nginx, as all that follow: see the head of this file.
 unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: as the head of this file says.
-    let Some(cf) = (unsafe { cf.as_mut() }) else { return Status::NGX_ERROR.into() };
+    // SAFETY: `cf` is live, and nothing else refers to it.
+    let cf = unsafe { &mut *cf };
     let result = variables::register(cf);
     status(cf, result)
 }
@@ -91,61 +93,56 @@ unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 }
 
 unsafe extern "C" fn create_srv_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: as the head of this file says.
-    let conf = unsafe { cf.as_ref() }.and_then(|cf| place(cf, ServerConf::default()).ok());
+    // SAFETY: `cf` is live.
+    let conf = place(unsafe { &*cf }, ServerConf::default());
     conf.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
 }
 
 unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: as the head of this file says; the name of the file lives as long as the configuration.
-    let conf = unsafe { cf.as_ref() }.and_then(|cf| {
-        let mut written = Written::default();
-        // When the configurations of `http {}` itself are created, its context is not yet in place.
-        let inside = cf.module_type == NGX_HTTP_MODULE as usize;
-        if let Some(main) = inside.then(|| Guard::main_conf_mut(cf)).flatten() {
-            main.created += 1;
-            written.number = main.created;
-        }
-        // nginx has just read the line that opens the level.
-        // SAFETY: as above.
-        if let Some(file) = unsafe { cf.conf_file.as_ref() } {
-            let line = u32::try_from(file.line).unwrap_or(u32::MAX);
-            written.opened = Opening { file: file.file.name, line };
-        }
-        place(cf, LevelConf::Written(written)).ok()
-    });
+    // SAFETY: `cf` is live.
+    let cf = unsafe { &*cf };
+    let mut written = Written::default();
+    // When the configurations of `http {}` itself are created, its context is not yet in place.
+    let inside = cf.module_type == NGX_HTTP_MODULE as usize;
+    if let Some(main) = inside.then(|| Guard::main_conf_mut(cf)).flatten() {
+        main.created += 1;
+        written.number = main.created;
+    }
+    // nginx has just read the line that opens the level.
+    // SAFETY: a configuration that is being read has a file, or null; the file's name lives as long as the pool.
+    if let Some(file) = unsafe { cf.conf_file.as_ref() } {
+        let line = u32::try_from(file.line).unwrap_or(u32::MAX);
+        written.opened = Opening { file: file.file.name, line };
+    }
+    let conf = place(cf, LevelConf::Written(written));
     conf.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
 }
 
 /// Called when all of `http {}` is read, before anything is merged.
 unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *mut c_char {
-    // SAFETY: as the head of this file says; `main` was made by `create_main_conf`.
-    let (cf, main) = unsafe { (cf.as_mut(), main.cast::<MainConf>().as_mut()) };
-    let (Some(cf), Some(main)) = (cf, main) else { return NGX_CONF_ERROR };
-    // SAFETY: as in `create_main_conf`.
+    // SAFETY: both are live, and `create_main_conf` made `main`; nothing else refers to them.
+    let (cf, main) = unsafe { (&mut *cf, &mut *main.cast::<MainConf>()) };
+    let opened = Guard::location_conf(cf).map(LevelConf::opened).unwrap_or_default();
+    let result = begin(cf, main);
+    at_line(cf, opened.file, opened.line, |cf| conf_status(cf, result))
+}
+
+fn begin(cf: &mut ngx_conf_t, main: &mut MainConf) -> Result<(), ConfigurationError> {
+    let http = Guard::location_conf_mut(cf).ok_or(ConfigurationError::Missing(OWN_NAME))?;
+    // SAFETY: the pool is live, and drops the value with the configuration.
     let protocols = unsafe { Pool::from_ngx_pool(cf.pool).allocate(Protocols::default()) };
-    let (Some(http), Some(protocols)) = (Guard::location_conf_mut(cf), NonNull::new(protocols))
-    else {
-        return NGX_CONF_ERROR;
-    };
-    let Some((written, http)) = http.merge(&LocationConf::new(protocols)) else {
-        return NGX_CONF_ERROR;
-    };
-    if refuses(cf, &written, http) {
-        return NGX_CONF_ERROR;
-    }
+    let protocols = NonNull::new(protocols).ok_or(ConfigurationError::Memory)?;
+    let merged = http.merge(&LocationConf::new(protocols));
+    let (written, http) = merged.ok_or(ConfigurationError::MergeOrder)?;
+    refuse_contradiction(&written, http)?;
     main.proxies = proxies::find(cf);
     main.keepalive = keepalive::initializer(cf);
     main.ssl = find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);
     if let [Some(_), ..] = main.proxies {
-        match variables::use_indexed(cf, c"proxy_host") {
-            Ok(index) => main.proxy_host = Some(index),
-            Err(error) => return conf_status(cf, Err(error)),
-        }
+        main.proxy_host = Some(variables::use_indexed(cf, c"proxy_host")?);
     }
     // SAFETY: `cf` has the context of `http {}`.
-    let result = unsafe { recipe::start(cf, main, &written, http) };
-    conf_status(cf, result)
+    unsafe { recipe::start(cf, main, &written, http) }
 }
 
 unsafe extern "C" fn merge_loc_conf(
@@ -153,43 +150,50 @@ unsafe extern "C" fn merge_loc_conf(
     parent: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: as the head of this file says; both configurations were made by `create_loc_conf`.
-    let (cf, parent, conf) = unsafe {
-        (cf.as_mut(), parent.cast::<LevelConf>().as_ref(), conf.cast::<LevelConf>().as_mut())
-    };
-    let (Some(cf), Some(conf)) = (cf, conf) else { return NGX_CONF_ERROR };
-    let (Some(main), Some(parent)) = (Guard::main_conf_mut(cf), parent.and_then(LevelConf::merged))
-    else {
-        return NGX_CONF_ERROR;
-    };
-    let Some((written, conf)) = conf.merge(parent) else { return NGX_CONF_ERROR };
-    if refuses(cf, &written, conf) {
-        return NGX_CONF_ERROR;
-    }
-    // SAFETY: called from nginx's merge.
-    let result = unsafe { recipe::merge(cf, main, &written, parent, conf) };
-    at_line(cf, written.opened.file, written.opened.line, |cf| conf_status(cf, result))
+    // SAFETY: all are live, and `create_loc_conf` made both configurations; nothing else refers to `cf` and `conf`.
+    let (cf, parent, conf) =
+        unsafe { (&mut *cf, &*parent.cast::<LevelConf>(), &mut *conf.cast::<LevelConf>()) };
+    let opened = conf.opened();
+    let result = merge(cf, parent, conf);
+    at_line(cf, opened.file, opened.line, |cf| conf_status(cf, result))
+}
+
+fn merge(
+    cf: &mut ngx_conf_t,
+    parent: &LevelConf,
+    conf: &mut LevelConf,
+) -> Result<(), ConfigurationError> {
+    let main = Guard::main_conf_mut(cf).ok_or(ConfigurationError::Missing(OWN_NAME))?;
+    let parent = parent.merged().ok_or(ConfigurationError::MergeOrder)?;
+    let (written, conf) = conf.merge(parent).ok_or(ConfigurationError::MergeOrder)?;
+    refuse_contradiction(&written, conf)?;
+    // SAFETY: `cf` has the context of the level that nginx merges, `parent` is that of the level above.
+    unsafe { recipe::merge(cf, main, &written, parent, conf) }
 }
 
 /// Refuses a guarded level whose own directives contradict each other; its mode may be that of a level above.
-fn refuses(cf: &mut ngx_conf_t, written: &Written, merged: &LocationConf) -> bool {
-    let contradiction = written.contradiction().filter(|_| merged.mode().is_guarded());
-    if let Some(contradiction) = contradiction {
-        directives::refuse_contradiction(cf, written.opened, contradiction);
+fn refuse_contradiction(
+    written: &Written,
+    merged: &LocationConf,
+) -> Result<(), ConfigurationError> {
+    match written.contradiction() {
+        Some(directive) if merged.mode().is_guarded() => {
+            Err(ConfigurationError::Contradiction(directive))
+        }
+        _ => Ok(()),
     }
-    contradiction.is_some()
 }
 
 /// Called when all modules are merged.
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: as the head of this file says.
-    let Some(cf) = (unsafe { cf.as_mut() }) else { return Status::NGX_ERROR.into() };
+    // SAFETY: `cf` is live, and nothing else refers to it.
+    let cf = unsafe { &mut *cf };
     let result = finish(cf);
     status(cf, result)
 }
 
 fn finish(cf: &mut ngx_conf_t) -> Result<(), ConfigurationError> {
-    let main = Guard::main_conf_mut(cf).ok_or(ConfigurationError::Missing("websocket_guard"))?;
+    let main = Guard::main_conf_mut(cf).ok_or(ConfigurationError::Missing(OWN_NAME))?;
     header::watch(cf, main)?;
     main.http_upgrade = variables::index(cf, b"http_upgrade");
     // SAFETY: all modules are merged, so all upstreams are initialized.
@@ -201,10 +205,10 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), ConfigurationError> {
             outbound::prepare(cf, main, *level)?;
             timeouts::prepare(cf, main, *level)?;
         }
-        // SAFETY: the configuration is live.
+        // SAFETY: a level's configuration lives as long as that which is read.
         main.guards |= unsafe { level.conf.as_ref() }.mode().is_guarded();
     }
-    // SAFETY: as above.
+    // SAFETY: all modules are merged, and these are all levels below `http {}`.
     unsafe { audit::run(cf, main, &levels) };
 
     let core = NgxHttpCoreModule::main_conf_mut(cf)
@@ -225,14 +229,14 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), ConfigurationError> {
 
 /// Called after [`postconfiguration`], since the module comes last.
 unsafe extern "C" fn install_filter(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: as the head of this file says; filters are installed in postconfiguration.
-    unsafe {
-        let Some(main) = cf.as_ref().and_then(|cf| Guard::main_conf(cf)) else {
-            return Status::NGX_ERROR.into();
-        };
-        filter::install(main.guards);
+    // SAFETY: `cf` is live, and nothing else refers to it.
+    let cf = unsafe { &mut *cf };
+    let guards = Guard::main_conf(cf).map(|main| main.guards);
+    if let Some(guards) = guards {
+        // SAFETY: this is a postconfiguration.
+        unsafe { filter::install(guards) };
     }
-    Status::NGX_OK.into()
+    status(cf, guards.map(drop).ok_or(ConfigurationError::Missing(OWN_NAME)))
 }
 
 fn status(cf: &mut ngx_conf_t, result: Result<(), ConfigurationError>) -> ngx_int_t {

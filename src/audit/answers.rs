@@ -15,7 +15,7 @@ use crate::nginx::bytes;
 /// The answering directives of all levels that have any, by the number of the level.
 ///
 /// # Safety
-/// As for [`super::run`].
+/// The levels must be live.
 pub unsafe fn collect(
     cf: &ngx_conf_t,
     levels: &[MergedLevel],
@@ -33,7 +33,7 @@ pub unsafe fn collect(
     let mut found = HashMap::new();
     let (mut current, mut server): (*const ngx_http_core_srv_conf_t, u32) = (ptr::null(), 0);
     for level in levels {
-        // SAFETY: guaranteed by the caller.
+        // SAFETY: the level is live.
         let number = unsafe { level.conf.as_ref() }.number;
         if !ptr::eq(current, level.server) {
             // A server comes before what is in it.

@@ -45,7 +45,7 @@ pub unsafe fn describe<T>(
     look: impl FnOnce(&Site) -> T,
 ) -> T {
     let arenas = Arenas::default();
-    // SAFETY: as the caller promises, all levels are merged and live.
+    // SAFETY: all levels are merged and live.
     unsafe {
         let upstreams = Upstreams::describe(cf, tree, &arenas.upstreams);
         let mut describer = Describer {
@@ -101,7 +101,7 @@ pub unsafe fn nodes<'a>(
 
 impl<'a> Describer<'a> {
     /// # Safety
-    /// As for [`describe`].
+    /// All levels must be merged and live.
     unsafe fn servers(&mut self, cf: &ngx_conf_t, levels: &[MergedLevel]) -> Vec<Server<'a>> {
         let mut listeners = listeners::by_server(cf);
         levels
@@ -117,7 +117,7 @@ impl<'a> Describer<'a> {
                         listener.place = listeners::http2_place(node, listener);
                     }
                 }
-                // SAFETY: as above.
+                // SAFETY: the levels are merged and live.
                 let locations = unsafe { self.locations(rest) };
                 Some(Server {
                     name: bytes(server.server_name),
@@ -131,7 +131,7 @@ impl<'a> Describer<'a> {
     }
 
     /// # Safety
-    /// As for [`describe`].
+    /// All levels must be merged and live.
     unsafe fn locations(&mut self, levels: &[MergedLevel]) -> Vec<Location<'a>> {
         let mut indexes: HashMap<*const LocationConf, usize> = HashMap::new();
         let mut locations = Vec::new();
@@ -146,7 +146,7 @@ impl<'a> Describer<'a> {
                 continue;
             }
             indexes.insert(ptr::from_ref(conf), locations.len());
-            // SAFETY: as above.
+            // SAFETY: the level is merged and live.
             let content = unsafe { self.content(level, conf, core, node) };
             locations.push(Location {
                 name: bytes(core.name),
@@ -265,7 +265,7 @@ impl<'a> Describer<'a> {
     }
 
     /// # Safety
-    /// As for [`describe`].
+    /// All levels must be merged and live.
     unsafe fn content(
         &mut self,
         level: &MergedLevel,

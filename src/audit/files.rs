@@ -52,30 +52,32 @@ impl Files for Included<'_> {
 
 impl Included<'_> {
     fn names(&mut self, pattern: &[u8]) -> Option<Vec<Vec<u8>>> {
-        // SAFETY: the pool of the configuration is live, and nginx keeps nothing of the names.
-        unsafe {
-            let mut full = ngx_str_t::from_bytes(self.cf.pool, &[pattern, b"\0"].concat())?;
-            full.len = pattern.len();
-            if ngx_conf_full_name(self.cf.cycle, &mut full, 1) != 0 {
-                return None;
-            }
-            if !full.as_bytes().iter().any(|byte| b"*?[".contains(byte)) {
-                return Some(vec![full.as_bytes().to_vec()]);
-            }
-            let mut glob: ngx_glob_t = zeroed();
-            glob.pattern = full.data;
-            glob.log = self.cf.log;
-            glob.test = 1;
-            if ngx_open_glob(&mut glob) != 0 {
-                return None;
-            }
-            let mut names = Vec::new();
-            let mut name = ngx_str_t::empty();
-            while ngx_read_glob(&mut glob, &mut name) == 0 {
-                names.push(name.as_bytes().to_vec());
-            }
-            ngx_close_glob(&mut glob);
-            Some(names)
+        let cf = &self.cf;
+        // SAFETY: the pool of the configuration is live.
+        let full = unsafe { ngx_str_t::from_bytes(cf.pool, &[pattern, b"\0"].concat()) };
+        let mut full = ngx_str_t { len: pattern.len(), ..full? };
+        // SAFETY: the cycle is live, and the name has a NUL behind it.
+        if unsafe { ngx_conf_full_name(cf.cycle, &mut full, 1) } != 0 {
+            return None;
         }
+        if !full.as_bytes().iter().any(|byte| b"*?[".contains(byte)) {
+            return Some(vec![full.as_bytes().to_vec()]);
+        }
+        // SAFETY: all zeroes are a value of this C type.
+        let mut glob =
+            ngx_glob_t { pattern: full.data, log: cf.log, test: 1, ..unsafe { zeroed() } };
+        // SAFETY: the pattern ends with a NUL, as full names do, and the log is live.
+        if unsafe { ngx_open_glob(&mut glob) } != 0 {
+            return None;
+        }
+        let mut names = Vec::new();
+        let mut name = ngx_str_t::empty();
+        // SAFETY: the glob is open, and a name lives until it is closed.
+        while unsafe { ngx_read_glob(&mut glob, &mut name) } == 0 {
+            names.push(name.as_bytes().to_vec());
+        }
+        // SAFETY: it was opened, and nothing of it is used any more.
+        unsafe { ngx_close_glob(&mut glob) };
+        Some(names)
     }
 }

@@ -51,7 +51,7 @@ impl HttpModule for GuardFilter {
         extern "C" {
             static ngx_http_websocket_guard_filter_module: ngx_module_t;
         }
-        // SAFETY: as above.
+        // SAFETY: the static of lib.rs, which nginx only reads once it has set its indexes.
         unsafe { &*ptr::addr_of!(ngx_http_websocket_guard_filter_module) }
     }
 }
@@ -174,6 +174,14 @@ pub enum LevelConf {
 }
 
 impl LevelConf {
+    /// The line that opens the level.
+    pub fn opened(&self) -> Opening {
+        match self {
+            LevelConf::Written(written) => written.opened,
+            LevelConf::Merged(conf) => conf.opened,
+        }
+    }
+
     /// The settings that are in force; `None` while the configuration is read, and in a level that nginx never
     /// merges, as that of an `upstream {}`.
     pub fn merged(&self) -> Option<&LocationConf> {

@@ -23,8 +23,8 @@ use websocket_guard_core::text::escape::Escaped;
 use crate::configuration::conf::{Guard, LevelConf};
 use crate::configuration::tunnels::{Drain, Lifetime, Limit, PingConf};
 use crate::configuration::words::{Forwarded as Forwards, LogLevel, TunnelLoop};
-use crate::configuration::written::{Opening, Written};
-use crate::nginx::{at_line, compile, elements, ngx_str, ConfigurationError};
+use crate::configuration::written::Written;
+use crate::nginx::{compile, elements, ngx_str, ConfigurationError};
 use websocket_guard_core::words::Mode;
 
 /// The command table, which nginx only reads; `ngx_null_command` ends it.
@@ -94,14 +94,14 @@ impl From<ConfigurationError> for Rejection {
 }
 
 /// # Safety
-/// Called by nginx while it reads the configuration, with this module's `conf` of the location.
+/// `cf` must be live and stand at a line of `command`, and `conf` be this module's configuration of the level.
 unsafe extern "C" fn set<D: Directive>(
     cf: *mut ngx_conf_t,
     command: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx passes the line that it has read, the command and this module's configuration; the first of
-    // the arguments is the directive's name.
+    // SAFETY: all are live, and nothing else refers to `cf` and `conf`; the arguments of a line are strings, of which the
+    // first is the directive's name.
     let (result, name) = unsafe {
         let (Some(cf), Some(LevelConf::Written(written))) =
             (cf.as_mut(), conf.cast::<LevelConf>().as_mut())
@@ -136,24 +136,11 @@ unsafe extern "C" fn set<D: Directive>(
             NGX_CONF_ERROR
         }
         Err(Rejection::Failed(error)) => {
-            // SAFETY: as above.
+            // SAFETY: `cf` is live, and nothing else refers to it.
             error.log(unsafe { &mut *cf });
             NGX_CONF_ERROR
         }
     }
-}
-
-/// Refuses the level that is opened there, whose own directives contradict each other.
-pub fn refuse_contradiction(cf: &mut ngx_conf_t, opened: Opening, contradiction: &'static str) {
-    at_line(cf, opened.file, opened.line, |cf| {
-        ngx_conf_log_error!(
-            NGX_LOG_EMERG,
-            cf,
-            "\"{}\" needs the guard's own loop, which \"websocket_guard_tunnel native\" at the same level takes \
-             away; remove one of the two",
-            contradiction
-        );
-    });
 }
 
 /// Sets what was not set at this level yet.
@@ -248,8 +235,8 @@ impl Directive for BufferSize {
         let mut value = first(args);
         // SAFETY: the function reads the value and keeps nothing of it.
         let size = usize::try_from(unsafe { ngx_parse_size(&mut value) });
-        let main =
-            Guard::main_conf_mut(cf).ok_or(ConfigurationError::Missing("websocket_guard"))?;
+        let main = Guard::main_conf_mut(cf)
+            .ok_or(ConfigurationError::Missing("ngx_http_websocket_guard_module"))?;
         match size {
             Ok(0) => Err(Rejection::Value(value, "a tunnel needs a buffer".into())),
             Ok(size @ 1..=Self::MAX) => set_once(&mut main.buffer_size, size),

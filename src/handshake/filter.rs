@@ -40,19 +40,20 @@ pub unsafe fn install(guards: bool) {
 }
 
 /// # Safety
-/// Called by nginx with a live request.
+/// `r` must be a live request.
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a live request.
-    unsafe {
-        let request = Request::live(r);
-        let concerned = request.raw().headers_out.status == SWITCHING_PROTOCOLS
-            || !request.is_main()
-            || request.may_have_attempt();
-        if concerned {
-            if let Err(status) = look(request) {
-                return status;
-            }
+    // SAFETY: `r` is a live request.
+    let request = unsafe { Request::live(r) };
+    let concerned = request.raw().headers_out.status == SWITCHING_PROTOCOLS
+        || !request.is_main()
+        || request.may_have_attempt();
+    if concerned {
+        if let Err(status) = look(request) {
+            return status;
         }
+    }
+    // SAFETY: the static is only written while a configuration is read; the next filter takes a live request.
+    unsafe {
         match NEXT_HEADER {
             Some(next) => next(r),
             None => Status::NGX_OK.into(),
@@ -88,9 +89,9 @@ fn look(request: Request) -> Result<(), ngx_int_t> {
 /// All that it wants is what nginx sends of a tunnel: the flush with which one begins, and the end.
 ///
 /// # Safety
-/// Called by nginx with a live request and the buffers of its response.
+/// `r` must be a live request, and `chain` null or a chain of its response's buffers.
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: nginx passes a live request and a chain of buffers.
+    // SAFETY: `r` is a live request, and the chain one of its buffers.
     unsafe {
         let request = Request::live(r);
         let status = request.raw().headers_out.status;
@@ -102,9 +103,9 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
 }
 
 /// # Safety
-/// As for [`body_filter`].
+/// `r` must be a live request, and `chain` null or a chain of its response's buffers.
 unsafe fn pass_on(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: the request is live, and the chain one of buffers.
+    // SAFETY: the static is only written while a configuration is read; the next filter takes what this one does.
     unsafe {
         match NEXT_BODY {
             Some(next) => next(r, chain),
@@ -127,19 +128,19 @@ fn is_guarded_tunnel(request: &Request) -> bool {
 /// SSI keeps the flush without which the header waits for ever, while the tunnel's bytes go out.
 ///
 /// # Safety
-/// As for [`body_filter`].
+/// `chain` must be null or a chain of the response's buffers.
 #[cold]
 unsafe fn write(request: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: the chain is one of buffers.
+    // SAFETY: the chain is null or one of buffers.
     let begins = unsafe { is_flush(chain) };
     if begins && !request.is_header_sent() {
-        // SAFETY: as above.
+        // SAFETY: the chain is null or one of the response's buffers.
         return unsafe { refuse(request, chain) };
     }
     if begins {
         request.lift_limit_rate();
     }
-    // SAFETY: as above.
+    // SAFETY: the request is live, and the chain null or one of its response's buffers.
     let status = unsafe { ngx_http_write_filter(request.as_ptr(), chain) };
     if begins && status != NGX_ERROR as ngx_int_t && tunnel::take_over(request).is_err() {
         return Status::NGX_ERROR.into();
@@ -152,7 +153,7 @@ unsafe fn write(request: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
 /// would be a tunnel without a 101.
 ///
 /// # Safety
-/// As for [`body_filter`].
+/// `chain` must be null or a chain of the response's buffers.
 unsafe fn refuse(request: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     let r = request.as_ptr();
     if let Some(attempt) = request.attempt() {

@@ -25,9 +25,9 @@ pub const UPGRADE_REQUIRED: ngx_uint_t = 426;
 /// The handler of the preaccess phase.
 ///
 /// # Safety
-/// Called by nginx with a live request.
+/// `r` must be a live request.
 pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a live request.
+    // SAFETY: `r` is a live request.
     let request = unsafe { Request::live(r) };
     let concerned = request.may_have_attempt() || request.has_upgrade();
     let answer = if concerned { pass(request) } else { Ok(()) };

@@ -8,9 +8,9 @@ use crate::request::view::Request;
 /// The handler of the log phase.
 ///
 /// # Safety
-/// Called by nginx with a live request.
+/// `r` must be a live request.
 pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes a live request.
+    // SAFETY: `r` is a live request.
     let request = unsafe { Request::live(r) };
     let refused = matches!(request.raw().err_status, 400 | 413);
     let has_key = request.has_key();

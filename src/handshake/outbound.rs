@@ -104,52 +104,51 @@ unsafe fn refusing(
 /// The value of `proxy_bind` with the check in front of it.
 ///
 /// # Safety
-/// `own` must be the operator's.
+/// `own` must be the operator's: its value and its address live as long as the configuration.
 unsafe fn checked(
     cf: &ngx_conf_t,
     own: Option<&ngx_http_upstream_local_t>,
     headers: *const ngx_array_t,
     refused: NonNull<ngx_http_upstream_conf_t>,
 ) -> Result<NonNull<ngx_http_upstream_local_t>, AllocationFailed> {
-    // SAFETY: all zeroes are a value of these C types; the operator's value is complete, and what it consists of
-    // lives as long as the configuration.
-    unsafe {
-        let (value, address) = match own {
-            Some(own) => (NonNull::new(own.value), own.addr.as_ref().map(|address| address.name)),
-            None => (None, None),
-        };
-        let bind = value.map(Bind::Value).or(address.map(Bind::Address));
-        let check = place(cf, Check { code: Some(check), end: 0, bind, headers, refused })?;
-        let values = match bind {
-            Some(Bind::Value(value)) => (*value.as_ptr()).values,
-            Some(Bind::Address(text)) => {
-                place(cf, Address { code: Some(copy), end: 0, text })?.as_ptr().cast()
-            }
-            None => ptr::addr_of_mut!((*check.as_ptr()).end).cast(),
-        };
-        let value = place(
-            cf,
-            ngx_http_complex_value_t {
-                value: ngx_str_t::empty(),
-                flushes: value.map_or(ptr::null_mut(), |value| (*value.as_ptr()).flushes),
-                lengths: check.as_ptr().cast(),
-                values,
-                u: ngx_http_complex_value_t__bindgen_ty_1 { size: 0 },
-            },
-        )?;
-        let usual = own.copied().unwrap_or_else(|| zeroed());
-        place(
-            cf,
-            ngx_http_upstream_local_t { addr: ptr::null_mut(), value: value.as_ptr(), ..usual },
-        )
-    }
+    let own_value = own.and_then(|own| NonNull::new(own.value));
+    // SAFETY: the operator's address lives as long as the configuration.
+    let address = own.and_then(|own| unsafe { own.addr.as_ref() });
+    let bind = own_value.map(Bind::Value).or(address.map(|it| Bind::Address(it.name)));
+    let check = place(cf, Check { code: Some(check), end: 0, bind, headers, refused })?;
+    let (values, flushes) = match bind {
+        Some(Bind::Value(value)) => {
+            // SAFETY: the operator's value was compiled, and lives as long as the configuration.
+            let value = unsafe { value.as_ref() };
+            (value.values, value.flushes)
+        }
+        Some(Bind::Address(text)) => {
+            let copy = place(cf, Address { code: Some(copy), end: 0, text })?;
+            (copy.as_ptr().cast(), ptr::null_mut())
+        }
+        // SAFETY: the check was just placed.
+        None => (unsafe { ptr::addr_of_mut!((*check.as_ptr()).end) }.cast(), ptr::null_mut()),
+    };
+    let value = ngx_http_complex_value_t {
+        value: ngx_str_t::empty(),
+        flushes,
+        lengths: check.as_ptr().cast(),
+        values,
+        u: ngx_http_complex_value_t__bindgen_ty_1 { size: 0 },
+    };
+    let value = place(cf, value)?.as_ptr();
+    // SAFETY: all zeroes are a value of this C type.
+    let usual = own.copied().unwrap_or_else(|| unsafe { zeroed() });
+    place(cf, ngx_http_upstream_local_t { addr: ptr::null_mut(), value, ..usual })
 }
 
+/// What nginx's script engine calls for the length of the value.
+///
 /// # Safety
-/// Called by nginx's script engine for the length of the value.
+/// `engine` must be live and stand at this code, which begins a [`Check`] of the configuration; its request too.
 unsafe extern "C" fn check(engine: *mut ngx_http_script_engine_t) -> usize {
-    // SAFETY: guaranteed by the caller; the engine stands at this code, which a `Check` begins with, and the request
-    // is live.
+    // SAFETY: the engine stands at a `Check`, and goes on behind its code; its request is live, and the operator's value
+    // of that request's configuration.
     unsafe {
         let check = (*engine).ip.cast::<Check>();
         inspect(Request::live((*engine).request), &*check);
@@ -166,7 +165,7 @@ unsafe extern "C" fn check(engine: *mut ngx_http_script_engine_t) -> usize {
 /// The length of the operator's own value (`ngx_http_complex_value`).
 ///
 /// # Safety
-/// As for [`check`]; the value is of the request's configuration.
+/// `engine` must be live, and the value of the configuration of its request.
 unsafe fn length(
     engine: *mut ngx_http_script_engine_t,
     value: NonNull<ngx_http_complex_value_t>,
@@ -183,10 +182,13 @@ unsafe fn length(
     length
 }
 
+/// What the engine calls for the value itself.
+///
 /// # Safety
-/// Called by nginx's script engine, with room for as many bytes as [`check`] said.
+/// `engine` must be live, stand at this code, which begins an [`Address`] of the configuration, and have room for as
+/// many bytes as [`check`] said.
 unsafe extern "C" fn copy(engine: *mut ngx_http_script_engine_t) {
-    // SAFETY: guaranteed by the caller; the engine stands at this code, which an `Address` begins with.
+    // SAFETY: the engine stands at an `Address`, has room for its text, and goes on behind its code.
     unsafe {
         let engine = &mut *engine;
         let address = engine.ip.cast::<Address>();
@@ -238,8 +240,10 @@ fn refuse(
     }
 }
 
+/// The balancer of requests that were refused: it has no peer.
+///
 /// # Safety
-/// Called by nginx for a request that was refused.
+/// None; nginx's type asks for it.
 unsafe extern "C" fn refuse_peer(
     _: *mut ngx_http_request_t,
     _: *mut ngx_http_upstream_srv_conf_t,

@@ -67,7 +67,7 @@ pub unsafe fn watch(cf: &mut ngx_conf_t) {
     // SAFETY: the array holds pointers to live upstreams; nothing else refers to them meanwhile.
     let upstreams = unsafe { elements::<*mut ngx_http_upstream_srv_conf_t>(&upstreams.upstreams) };
     for upstream in upstreams {
-        // SAFETY: as above.
+        // SAFETY: the upstream is live, and nothing else refers to it meanwhile.
         let Some(upstream) = (unsafe { upstream.as_mut() }) else { continue };
         let Some(init) = upstream.peer.init else { continue };
         match watcher(init) {
@@ -92,12 +92,12 @@ fn watcher(init: InitPeer) -> Option<InitPeer> {
 }
 
 /// # Safety
-/// Called by nginx with a live request and its upstream.
+/// `r` must be a live request, and `upstream` that of its configuration.
 unsafe extern "C" fn init_peer<const N: usize>(
     r: *mut ngx_http_request_t,
     upstream: *mut ngx_http_upstream_srv_conf_t,
 ) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller; the table is complete before requests come.
+    // SAFETY: `r` is a live request, and `upstream` one with this balancer; the table is complete before requests come.
     unsafe {
         let original = ORIGINALS.get(N).and_then(OnceCell::get);
         let Some(&init) = original else { return Status::NGX_ERROR.into() };
@@ -112,14 +112,14 @@ unsafe extern "C" fn init_peer<const N: usize>(
 /// Puts the functions of this module between nginx and the balancer's, if the request has an attempt.
 ///
 /// # Safety
-/// As for [`init_peer`]; `init` is the balancer's.
+/// `r` must be a live request, `upstream` that of its configuration, and `init` that of its balancer.
 #[inline(never)]
 unsafe fn init_watched(
     init: InitPeer,
     r: *mut ngx_http_request_t,
     upstream: *mut ngx_http_upstream_srv_conf_t,
 ) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: `r` is a live request, which has an upstream and, after `init`, its peer. Nothing of it was sent.
     unsafe {
         let rc = init(r, upstream);
         let request = Request::live(r);
@@ -136,9 +136,9 @@ unsafe fn init_watched(
 }
 
 /// # Safety
-/// Called by nginx for a request that `init_peer` saw.
+/// `peer` must be that of a live request which [`init_watched`] saw, and `data` the balancer's.
 unsafe extern "C" fn get_peer(peer: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the peer is a live request's, with its log, and the function its balancer's.
     unsafe {
         let Some((request, exchange)) = find(peer) else { return Status::NGX_ERROR.into() };
         let rc = exchange.get_peer.get().map_or(Status::NGX_ERROR.into(), |get| get(peer, data));
@@ -155,13 +155,14 @@ unsafe extern "C" fn get_peer(peer: *mut ngx_peer_connection_t, data: *mut c_voi
 }
 
 /// # Safety
-/// As for [`get_peer`].
+/// `peer` must be that of a live request which [`init_watched`] saw, and `data` the balancer's.
 unsafe extern "C" fn free_peer(
     peer: *mut ngx_peer_connection_t,
     data: *mut c_void,
     state: ngx_uint_t,
 ) {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the peer is a live request's, with its log, its connection is live or null, and the function is its
+    // balancer's.
     unsafe {
         let Some((request, exchange)) = find(peer) else { return };
         connect::unwatch(exchange, (*peer).log);
@@ -178,7 +179,7 @@ unsafe extern "C" fn free_peer(
 /// it is a part of.
 ///
 /// # Safety
-/// `peer` must be that of a request which `init_peer` saw.
+/// `peer` must be that of a live request which [`init_watched`] saw.
 unsafe fn find(peer: *mut ngx_peer_connection_t) -> Option<(Request, &'static Exchange)> {
     // SAFETY: the upstream's log is the client connection's, whose data is an
     // `ngx_http_log_ctx_t` (`ngx_http_init_connection`, `ngx_http_v2_create_stream`).
@@ -200,46 +201,47 @@ unsafe fn failure(
     connection: *const ngx_connection_t,
 ) -> Option<Failure<'static>> {
     const UNSET: ngx_msec_t = ngx_msec_t::MAX;
-    // SAFETY: the upstream lives in the request's pool.
-    let upstream = unsafe { exchange.upstream().as_ref() };
-    // SAFETY: guaranteed by the caller; the state and the configuration belong to the upstream.
-    unsafe {
-        let (conf, state) = (upstream.conf.as_ref()?, upstream.state.as_ref()?);
-        let connected = state.connect_time != UNSET;
-        if state.header_time != UNSET {
-            return None;
-        }
-        let Some(connection) = connection.as_ref() else {
-            return Some(connect::failure(exchange, upstream, true));
-        };
-        if speaks_tls(connection) && !connected {
-            // The connection counts as made once the handshake is done and the certificate verified.
-            return Some(Failure::TlsHandshake { sni: sni(upstream, conf) });
-        }
-        let (read, write) = (connection.read.as_ref()?, connection.write.as_ref()?);
-        if read.timedout() != 0 || write.timedout() != 0 {
-            let (waiting, limit) = if !connected {
-                (Waiting::Connect, conf.connect_timeout)
-            } else if upstream.request_body_sent() == 0 {
-                (Waiting::Send, conf.send_timeout)
-            } else {
-                (Waiting::Read, conf.read_timeout)
-            };
-            return Some(Failure::TimedOut(waiting, limit as u64));
-        }
-        if !connected {
-            return Some(connect::failure(exchange, upstream, false));
-        }
-        let buffer = &upstream.buffer;
-        if !buffer.start.is_null() && buffer.last == buffer.end {
-            Some(Failure::HeaderTooBig)
-        } else if read.error() != 0 || write.error() != 0 {
-            Some(Failure::Reset)
-        } else if read.eof() != 0 {
-            Some(Failure::Closed)
+    // SAFETY: the upstream, its configuration and its state live as long as the request.
+    let (upstream, conf, state) = unsafe {
+        let upstream = exchange.upstream().as_ref();
+        (upstream, upstream.conf.as_ref()?, upstream.state.as_ref()?)
+    };
+    let connected = state.connect_time != UNSET;
+    if state.header_time != UNSET {
+        return None;
+    }
+    // SAFETY: the connection is null or live.
+    let Some(connection) = (unsafe { connection.as_ref() }) else {
+        return Some(connect::failure(exchange, upstream, true));
+    };
+    if speaks_tls(connection) && !connected {
+        // The connection counts as made once the handshake is done and the certificate verified.
+        return Some(Failure::TlsHandshake { sni: sni(upstream, conf) });
+    }
+    // SAFETY: a live connection has both events.
+    let (read, write) = unsafe { (connection.read.as_ref()?, connection.write.as_ref()?) };
+    if read.timedout() != 0 || write.timedout() != 0 {
+        let (waiting, limit) = if !connected {
+            (Waiting::Connect, conf.connect_timeout)
+        } else if upstream.request_body_sent() == 0 {
+            (Waiting::Send, conf.send_timeout)
         } else {
-            None
-        }
+            (Waiting::Read, conf.read_timeout)
+        };
+        return Some(Failure::TimedOut(waiting, limit as u64));
+    }
+    if !connected {
+        return Some(connect::failure(exchange, upstream, false));
+    }
+    let buffer = &upstream.buffer;
+    if !buffer.start.is_null() && buffer.last == buffer.end {
+        Some(Failure::HeaderTooBig)
+    } else if read.error() != 0 || write.error() != 0 {
+        Some(Failure::Reset)
+    } else if read.eof() != 0 {
+        Some(Failure::Closed)
+    } else {
+        None
     }
 }
 
@@ -249,7 +251,7 @@ fn sni(upstream: &ngx_http_upstream_t, conf: &ngx_http_upstream_conf_t) -> Optio
     (conf.ssl_server_name != 0).then(|| upstream.ssl_name.into())
 }
 
-/// See above.
+/// This nginx has no TLS to backends.
 #[cfg(not(any(ngx_feature = "http_ssl", ngx_feature = "compat")))]
 fn sni(_: &ngx_http_upstream_t, _: &ngx_http_upstream_conf_t) -> Option<&'static [u8]> {
     None

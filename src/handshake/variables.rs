@@ -86,16 +86,14 @@ trait Variable {
 }
 
 /// # Safety
-/// Called by nginx with a live request and a place for the value.
+/// `r` must be a live request, and `v` its place for the value.
 unsafe extern "C" fn get<V: Variable>(
     r: *mut ngx_http_request_t,
     v: *mut ngx_http_variable_value_t,
     _data: usize,
 ) -> ngx_int_t {
-    // SAFETY: nginx passes a live request and a place for the value.
-    let (Some(request), Some(v)) = (unsafe { Request::new(r) }, unsafe { v.as_mut() }) else {
-        return Status::NGX_ERROR.into();
-    };
+    // SAFETY: `r` is a live request, and nothing else refers to the place for the value.
+    let (request, v) = unsafe { (Request::live(r), &mut *v) };
     let Some(conf) = request.location() else {
         return Status::NGX_ERROR.into();
     };

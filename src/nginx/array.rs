@@ -15,7 +15,7 @@ pub unsafe fn elements<'a, T>(array: *const ngx_array_t) -> &'a [T] {
     if is_unset(array) {
         return &[];
     }
-    // SAFETY: the caller vouches for the array; `elts` holds `nelts` initialized elements.
+    // SAFETY: a pointer that is set is a live array, whose `elts` holds `nelts` initialized elements.
     unsafe {
         match (*array).nelts {
             0 => &[],

@@ -8,7 +8,7 @@ pub fn speaks_tls(connection: &ngx_connection_t) -> bool {
     !connection.ssl.is_null()
 }
 
-/// See above.
+/// This nginx has no TLS.
 #[cfg(not(any(ngx_feature = "ssl", ngx_feature = "compat")))]
 pub fn speaks_tls(_: &ngx_connection_t) -> bool {
     false

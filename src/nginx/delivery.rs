@@ -69,7 +69,7 @@ pub struct Delivery<'c> {
 
 impl<'c> Delivery<'c> {
     pub fn new(cf: &'c ngx_conf_t) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the logs of a configuration that is being read are live; the static is set before.
         let (logs, stderr) = unsafe {
             let logs = logs(cf.log).map(|log| (log.log_level, sink(log))).collect();
             (logs, if ngx_use_stderr != 0 { file(libc::STDERR_FILENO) } else { None })

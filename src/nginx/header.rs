@@ -58,7 +58,7 @@ pub struct Line(pub NonNull<ngx_table_elt_t>);
 impl FieldLine<'static> for Line {
     #[inline(always)]
     fn value(self, name: &str) -> Option<&'static [u8]> {
-        // SAFETY: see above.
+        // SAFETY: the line lives as long as its table.
         let line = unsafe { self.0.as_ref() };
         let found = line.hash != 0 && same(line.key.as_bytes(), name.as_bytes());
         found.then(|| bytes(line.value))

@@ -18,7 +18,7 @@ pub fn at_line<T>(
         last
     });
     let result = run(cf);
-    // SAFETY: as above.
+    // SAFETY: the file is live as long as it is read, and nothing refers to it meanwhile.
     if let (Some(conf_file), Some(last)) = (unsafe { conf_file.as_mut() }, last) {
         (conf_file.file.name, conf_file.line) = last;
     }

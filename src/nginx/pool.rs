@@ -27,7 +27,7 @@ pub unsafe fn place_in<T>(pool: *mut ngx_pool_t, value: T) -> Result<NonNull<T>,
             "the pool aligns to a word (NGX_ALIGNMENT)"
         );
     }
-    // SAFETY: the pool is live; the memory has the size of a `T`, and its alignment (see above).
+    // SAFETY: the pool is live; the memory has the size of a `T`, and the alignment that a pool gives is enough for it.
     unsafe {
         let memory = ngx_palloc(pool, size_of::<T>()).cast::<T>();
         let memory = NonNull::new(memory).ok_or(AllocationFailed)?;

@@ -48,7 +48,7 @@ impl Timer {
     }
 
     pub fn stop(&self) {
-        // SAFETY: as in `start`.
+        // SAFETY: a process of nginx has one thread, and the reference is not kept.
         let event = unsafe { &mut (*self.0.get()).event };
         if event.timer_set() != 0 {
             // SAFETY: the event is in the tree of timers.

@@ -18,37 +18,34 @@ pub fn report(request: &Request, end: End) {
     };
     let Some(switched) = attempt.switched.get() else { return };
     // SAFETY: the upstream, its connection and its configuration belong to the live request.
-    unsafe {
+    let (upstream, backend, conf) = unsafe {
         let upstream: &ngx_http_upstream_t = upstream.as_ref();
-        let (Some(backend), Some(conf)) =
-            (upstream.peer.connection.as_ref(), upstream.conf.as_ref())
-        else {
-            return;
-        };
-        let client = request.connection();
-        let limit = match end {
-            End::Idle => conf.read_timeout,
-            End::BackendStalled => conf.send_timeout,
-            End::ClientStalled => location.core.send_timeout,
-            End::ClientDead | End::BackendDead => {
-                location.conf.ping().and_then(|ping| ping.timeout).unwrap_or(0)
-            }
-            _ => 0,
-        };
-        let age = ngx_current_msec.wrapping_sub(switched.at) as u64;
-        let end = TunnelEnd {
-            end,
-            age_ms: age,
-            limit_ms: limit as u64,
-            client_silent_ms: silence(client).unwrap_or(age).min(age),
-            backend_silent_ms: silence(backend).unwrap_or(age).min(age),
-            peer: attempt.exchange(request).map(Exchange::peer).unwrap_or_default(),
-            handler: facts::handler(upstream),
-            mode: location.conf.mode(),
-        };
-        if let Some(diagnosis) = diagnose_end(&end) {
-            journal::write(request, location, &diagnosis);
+        (upstream, upstream.peer.connection.as_ref(), upstream.conf.as_ref())
+    };
+    let (Some(backend), Some(conf)) = (backend, conf) else { return };
+    let limit = match end {
+        End::Idle => conf.read_timeout,
+        End::BackendStalled => conf.send_timeout,
+        End::ClientStalled => location.core.send_timeout,
+        End::ClientDead | End::BackendDead => {
+            location.conf.ping().and_then(|ping| ping.timeout).unwrap_or(0)
         }
+        _ => 0,
+    };
+    // SAFETY: nginx changes its clock between two events only.
+    let age = unsafe { ngx_current_msec }.wrapping_sub(switched.at) as u64;
+    let end = TunnelEnd {
+        end,
+        age_ms: age,
+        limit_ms: limit as u64,
+        client_silent_ms: silence(request.connection()).unwrap_or(age).min(age),
+        backend_silent_ms: silence(backend).unwrap_or(age).min(age),
+        peer: attempt.exchange(request).map(Exchange::peer).unwrap_or_default(),
+        handler: facts::handler(upstream),
+        mode: location.conf.mode(),
+    };
+    if let Some(diagnosis) = diagnose_end(&end) {
+        journal::write(request, location, &diagnosis);
     }
 }
 

@@ -342,7 +342,7 @@ fn describe_upstream(
     };
     let sent = exchange.and_then(Exchange::head);
     let handler = handler(upstream);
-    // SAFETY: as above.
+    // SAFETY: an upstream of the configuration outlives the request.
     let server = conf.and_then(|conf| unsafe { conf.upstream.as_ref() });
     let reached =
         state.map_or(Reached::Nothing, |state| reached(state.connect_time, state.header_time));

@@ -85,38 +85,39 @@ fn admit(finding: Finding, level: u32, location: Location) -> bool {
 
 /// Ends the window of this worker, and writes the sums.
 pub fn flush() {
-    // SAFETY: as in `admit`.
+    // SAFETY: one thread, and nothing called here comes back.
     let flood = unsafe { &mut *WINDOW_OF_WORKER.get() };
     END_OF_WINDOW.stop();
     flood.end(|sum| {
         let Sum { events, subject: Subject { finding, level, location }, of_others } = sum;
         let seconds = WINDOW / 1000;
+        let log = location.core.error_log;
         // SAFETY: the location's error log lives as long as its configuration.
-        unsafe {
-            let log = location.core.error_log;
-            if (*log).log_level < level as usize {
-                return;
-            }
-            if of_others {
-                let line = format_args!(
-                    "websocket_guard: {events} more in the last {seconds}s: other findings and locations"
-                );
-                return print(log, level, line);
-            }
+        let write = |line| unsafe { print(log, level, line) };
+        // SAFETY: as long as that, too.
+        if unsafe { (*log).log_level } < level as usize {
+            return;
+        }
+        if of_others {
+            write(format_args!(
+                "websocket_guard: {events} more in the last {seconds}s: other findings and locations"
+            ));
+        } else {
             let place = location.place();
-            let line = format_args!(
+            write(format_args!(
                 "websocket_guard: {events} more in the last {seconds}s: {place} [{}]",
                 finding.slug()
-            );
-            print(log, level, line);
+            ));
         }
     });
 }
 
 const _: () = assert!(Finding::ALL.len() <= 128);
 
+/// The timer of a window.
+///
 /// # Safety
-/// Called by nginx for the timer of a window.
+/// None; nginx's type asks for it.
 unsafe extern "C" fn expired(_: *mut ngx_event_t) {
     flush();
 }

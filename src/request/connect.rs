@@ -20,7 +20,7 @@ use crate::request::view::Request;
 /// # Safety
 /// `log` must be the log of the request's connection.
 pub unsafe fn watch(exchange: &Exchange, log: *mut ngx_log_t) {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the connection's log is live.
     unsafe {
         if exchange.log_handler.get().is_none() {
             exchange.log_handler.set((*log).handler.replace(log_handler));
@@ -31,9 +31,9 @@ pub unsafe fn watch(exchange: &Exchange, log: *mut ngx_log_t) {
 /// Puts the one that was there back, when nginx is done with the server.
 ///
 /// # Safety
-/// As for [`watch`].
+/// `log` must be the log of the request's connection.
 pub unsafe fn unwatch(exchange: &Exchange, log: *mut ngx_log_t) {
-    // SAFETY: guaranteed by the caller.
+    // SAFETY: the connection's log is live.
     unsafe {
         // Another module may since have put one of its own before it.
         if is_ours((*log).handler) {
@@ -46,15 +46,17 @@ fn is_ours(handler: ngx_log_handler_pt) -> bool {
     handler.is_some_and(|handler| handler as usize == log_handler as *const () as usize)
 }
 
+/// What nginx calls for each line of the log while a try is watched.
+///
 /// # Safety
-/// Called by nginx with the log of a connection whose request has a watched try, and the place behind what
-/// is written of a line.
+/// `log` must be that of a live request's connection, whose data is an `ngx_http_log_ctx_t` (see `peer::find`), and
+/// `buffer` the place behind what `ngx_log_error_core` has written of a line, with room for as many bytes as `length`.
 unsafe extern "C" fn log_handler(
     log: *mut ngx_log_t,
     buffer: *mut u_char,
     length: usize,
 ) -> *mut u_char {
-    // SAFETY: guaranteed by the caller; see `peer::find` for the log's data.
+    // SAFETY: the log's data is that of a live request.
     let exchange = unsafe {
         (*log)
             .data
@@ -65,7 +67,8 @@ unsafe extern "C" fn log_handler(
             .and_then(|attempt| attempt.watched())
     };
     let Some(exchange) = exchange else { return buffer };
-    // SAFETY: as above.
+    // SAFETY: an action is null or a constant of nginx's; a line stands in front of the place, and the handler that was
+    // there before takes what this one does.
     unsafe {
         if c_bytes((*log).action) == b"connecting to upstream" {
             if let Some(number) = errno_before(buffer) {

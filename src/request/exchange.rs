@@ -191,7 +191,7 @@ impl Exchange {
         if self.get_peer.get().is_none() {
             // Nobody was told of its beginning: its name came from a variable, or the request got its
             // attempt only now.
-            // SAFETY: see above.
+            // SAFETY: the name of a peer lives as long as the request.
             self.note_peer(request, unsafe { upstream.peer.name.as_ref() });
             if request.is_body_buffered() {
                 // SAFETY: there is no body that is sent while it comes.
@@ -199,7 +199,7 @@ impl Exchange {
             }
         }
         if upstream.headers_in.status_n >= NGX_HTTP_BAD_REQUEST as ngx_uint_t {
-            // SAFETY: see above.
+            // SAFETY: the answer's header is being sent on, and the bytes are copied.
             let body = beginning(unsafe { unread(upstream) }, upstream.headers_in.chunked() != 0);
             let copy = if body.is_empty() { None } else { request.copy(body) };
             self.body.set(copy.map(bytes).unwrap_or_default());
@@ -207,7 +207,7 @@ impl Exchange {
         // Without a status line nginx takes an answer for HTTP/0.9
         // (`ngx_http_proxy_process_status_line`).
         if request.raw().http_version == HTTP_09 {
-            // SAFETY: see above.
+            // SAFETY: the answer's header is being sent on, and the bytes are only looked at.
             let answer = unsafe { unread(upstream) };
             let speaks_tls = answer.iter().zip(TLS_ALERT).all(|(byte, first)| *byte == first);
             self.note_failure(
@@ -243,7 +243,7 @@ impl Exchange {
 }
 
 /// # Safety
-/// As for [`Exchange::note_head`].
+/// The request must be made, and nothing of it sent.
 unsafe fn made_head(upstream: &ngx_http_upstream_t) -> Option<&'static [u8]> {
     // SAFETY: nothing of the request was sent, so the chain is as it was made. The bytes stay in the request's pool.
     unsafe {

@@ -395,7 +395,7 @@ impl Request {
     /// Takes the Upgrade header away from nginx: whatever the backend answers, there will be no
     /// tunnel.
     pub fn forget_upgrade(self) {
-        // SAFETY: as in `raw`.
+        // SAFETY: a `Request` is live, and nginx runs nothing while this library does.
         unsafe { (*self.0.as_ptr()).headers_in.upgrade = ptr::null_mut() };
     }
 

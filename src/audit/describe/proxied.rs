@@ -44,7 +44,7 @@ macro_rules! full_name {
 
 impl<'a> Describer<'a> {
     /// # Safety
-    /// As for [`super::describe`].
+    /// All levels must be merged and live.
     pub unsafe fn proxied(
         &mut self,
         module: ProxyModule,

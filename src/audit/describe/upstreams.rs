@@ -45,7 +45,7 @@ impl<'a> Upstreams<'a> {
                 .unwrap_or_default()
         };
         let list = arena.alloc_extend(all.iter().enumerate().filter_map(|(n, upstream)| {
-            // SAFETY: as above.
+            // SAFETY: the upstream is live, and the name of its file NUL-terminated.
             let (upstream, file) =
                 unsafe { (upstream.as_ref()?, c_bytes(upstream.as_ref()?.file_name.cast())) };
             index.insert(ptr::from_ref(upstream), n);

@@ -76,9 +76,10 @@ impl<T: Value> Field<T> {
     }
 
     /// # Safety
-    /// As for [`Field::read`]; nobody else may hold a reference to the configuration.
+    /// `conf` must be a location configuration of the module that this field was found in, and nobody else may hold
+    /// a reference to it.
     pub unsafe fn write(self, conf: *mut c_void, value: T) {
-        // SAFETY: as above.
+        // SAFETY: nginx itself accesses a `T` at this offset, through the command's setter.
         unsafe { conf.byte_add(self.offset).cast::<T>().write(value) }
     }
 }
@@ -147,7 +148,7 @@ impl ProxyModule {
     /// Whether this module serves a location, or a block in the location `around`, once all is merged.
     ///
     /// # Safety
-    /// As for [`ProxyModule::handles`].
+    /// `loc_conf` and `around` must be locations' arrays of configurations.
     pub unsafe fn serves(&self, loc_conf: *mut *mut c_void, around: *mut *mut c_void) -> bool {
         // SAFETY: both arrays have a configuration of each HTTP module.
         unsafe {
