@@ -15,7 +15,7 @@ use super::regex::{Regex, RegexError};
 pub struct OriginPolicy {
     words: Box<str>,
     /// `None` for `any`.
-    rules: Option<Vec<Rule>>,
+    listed: Option<Vec<Listed>>,
 }
 
 impl OriginPolicy {
@@ -31,27 +31,27 @@ impl OriginPolicy {
     ///   crate, which has no backreferences and no lookaround, on bytes
     pub fn new<'a>(words: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, OriginError> {
         let mut texts = Vec::new();
-        let mut rules = Vec::new();
+        let mut listed = Vec::new();
         for word in words {
             let text = str::from_utf8(word).map_err(|_| OriginError::new(word, Reason::NotText))?;
             texts.push(text);
             if text != "any" {
-                rules.push(Rule::parse(text).map_err(|reason| OriginError::new(word, reason))?);
+                listed.push(Listed::parse(text).map_err(|reason| OriginError::new(word, reason))?);
             }
         }
         if texts.is_empty() {
             return Err(OriginError::new(b"", Reason::Empty));
         }
         let is_any = texts.contains(&"any");
-        if is_any && !rules.is_empty() {
+        if is_any && !listed.is_empty() {
             return Err(OriginError::new(b"any", Reason::AnyAndOthers));
         }
-        Ok(Self { words: texts.join(" ").into(), rules: (!is_any).then_some(rules) })
+        Ok(Self { words: texts.join(" ").into(), listed: (!is_any).then_some(listed) })
     }
 
     /// Whether every request passes, so that there is no need to look at it.
     pub fn is_any(&self) -> bool {
-        self.rules.is_none()
+        self.listed.is_none()
     }
 
     /// The words as they were configured, to be escaped before they are logged.
@@ -61,11 +61,11 @@ impl OriginPolicy {
 
     /// Whether a request with these Origin lines may open a WebSocket.
     pub fn check<'a>(&self, origin: impl Lines<'a>, own: &Own<'_>) -> Result<(), Denied<'a>> {
-        let Some(rules) = &self.rules else {
+        let Some(listed) = &self.listed else {
             return Ok(());
         };
         let value = only_line(origin).map_err(Denied::Repeated)?;
-        if rules.iter().any(|rule| rule.allows(value, own)) {
+        if listed.iter().any(|it| it.allows(value, own)) {
             return Ok(());
         }
         Err(value.map_or(Denied::Missing, Denied::NotListed))
@@ -74,7 +74,7 @@ impl OriginPolicy {
 
 impl Default for OriginPolicy {
     fn default() -> Self {
-        Self { words: "any".into(), rules: None }
+        Self { words: "any".into(), listed: None }
     }
 }
 
@@ -119,8 +119,9 @@ impl OriginError {
 /// expression takes time for each byte.
 const MAX_SEARCHED: usize = 512;
 
+/// What one word of `websocket_guard_origin` allows.
 #[derive(Clone, Debug)]
-enum Rule {
+enum Listed {
     Same,
     None,
     Null,
@@ -129,7 +130,7 @@ enum Rule {
     Matching(Regex),
 }
 
-impl Rule {
+impl Listed {
     fn parse(word: &str) -> Result<Self, Reason> {
         match word {
             "same" => return Ok(Self::Same),
@@ -176,7 +177,7 @@ impl Rule {
         }
     }
 
-    /// Whether the request with this origin, `None` without the header, is one that the rule
+    /// Whether the request with this origin, `None` without the header, is one that the word
     /// means.
     fn allows(&self, value: Option<&[u8]>, own: &Own<'_>) -> bool {
         let Some(value) = value else {
@@ -355,11 +356,11 @@ fn is_name_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
 }
 
-fn compile(pattern: &str, ignore_case: bool) -> Result<Rule, Reason> {
+fn compile(pattern: &str, ignore_case: bool) -> Result<Listed, Reason> {
     if pattern.is_empty() {
         return Err(Reason::EmptyRegex);
     }
-    Regex::new(pattern, ignore_case).map(Rule::Matching).map_err(Reason::Regex)
+    Regex::new(pattern, ignore_case).map(Listed::Matching).map_err(Reason::Regex)
 }
 
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
