@@ -12,7 +12,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy rewrite map /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(27);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(29);
 
 %%TEST_GLOBALS%%
 
@@ -24,7 +24,7 @@ events {
 http {
     %%TEST_GLOBALS_HTTP%%
 
-    # one marked location
+    # marked locations
     server {
         listen       127.0.0.1:8080;
         server_name  localhost;
@@ -48,6 +48,11 @@ http {
 
         location = /gone {
             return  410;
+        }
+
+        location /app/terminal/ws {
+            websocket_guard  on;
+            proxy_pass       http://127.0.0.1:8081;
         }
 
         # forwards the upgrade by hand
@@ -153,6 +158,10 @@ for my $case (
 }
 is(outcome($t, path => '/ws/1'), '101', 'the marked location');
 is(outcome($t, path => '/by-hand/'), '101', 'one that forwards');
+
+# Of several the one that was meant.
+like(outcome($t, path => $_), qr{, not into the marked location "/app/terminal/ws"; .* \[wrong-location\]$}, $_)
+    for '/app/terminal/socket', '/app/term';
 
 # It forwards, redirects or refuses: then that is what there is to say.
 like(outcome($t, path => '/by-hand/status?404'), qr/^404, .* \[backend-not-found\]$/, 'the backend refused');

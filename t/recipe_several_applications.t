@@ -23,9 +23,9 @@ run_backend($t, "809$_") for 0 .. 4;
 $t->run();
 
 for my $case (
-    ['tools.example.com', '/terminal/ws',         8090, '/terminal/ws'],
-    ['tools.example.com', '/grafana/api/live/ws', 8091, '/grafana/api/live/ws'],
-    ['tools.example.com', '/notes/ws?id=1',       8092, '/ws?id=1'],
+    ['tools.example.com', '/terminal/ws',         8092, '/terminal/ws'],
+    ['tools.example.com', '/grafana/api/live/ws', 8090, '/grafana/api/live/ws'],
+    ['tools.example.com', '/notes/ws?id=1',       8091, '/ws?id=1'],
     ['chat.example.com',  '/ws',                  8093, '/ws'],
     ['mail.example.com',  '/live%20now/ws?a=%2F', 8094, '/live%20now/ws?a=%2F'],
 ) {
@@ -37,7 +37,7 @@ for my $case (
         "$host$path: its request");
     like(page($host, $path)->body, qr/^backend: $number\n/, "$host$path: a page");
 }
-like(page('tools.example.com', '/terminal/')->body, qr/^backend: 8090\n/, 'a page in a location without the guard');
+like(page('tools.example.com', '/terminal/')->body, qr/^backend: 8092\n/, 'a page in a location without the guard');
 is_deeply([guard_log($t, 'notice')], [], 'nothing to say about any');
 
 # ---- nowhere

@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use std::collections::HashMap;
+use std::iter::successors;
 
 use ngx::ffi::{
     ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_srv_conf_t,
@@ -161,8 +162,25 @@ impl MainConf {
 /// The configuration of `server {}`.
 #[derive(Default)]
 pub struct ServerConf {
-    /// The name of the first location that is guarded.
-    pub guarded_location: Option<ngx_str_t>,
+    /// The last location that is guarded.
+    pub guarded_location: Option<NonNull<GuardedLocation>>,
+}
+
+impl ServerConf {
+    /// The names of the locations that are guarded, the last one first.
+    pub fn guarded_locations(&self) -> impl Iterator<Item = ngx_str_t> {
+        // SAFETY: each was placed in the pool of the configuration, where `self` is too, and is not written again.
+        let placed = |location: NonNull<GuardedLocation>| unsafe { location.as_ref() };
+        successors(self.guarded_location.map(placed), move |location| location.before.map(placed))
+            .map(|location| location.name)
+    }
+}
+
+/// A guarded location of a server.
+pub struct GuardedLocation {
+    pub name: ngx_str_t,
+    /// The one before it.
+    pub before: Option<NonNull<GuardedLocation>>,
 }
 
 /// This module's configuration of a level, which nginx creates, has the directives fill in, and merges.

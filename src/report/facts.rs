@@ -9,6 +9,7 @@ use websocket_guard_core::diagnosis::{
 };
 use websocket_guard_core::http::field;
 use websocket_guard_core::http::head::Head;
+use websocket_guard_core::http::target::nearest;
 use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::{is_polled, Marked, Mode, Place};
 
@@ -92,11 +93,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         server: server(request, location),
         other_server: other_server(request),
         preface: preface(request),
-        marked_location: request
-            .server_conf()
-            .and_then(|server| server.guarded_location)
-            .map(bytes)
-            .filter(|name| *name != location.core.name.as_bytes()),
+        marked_location: marked_location(request, location),
         handler: match answered_by.map(|answer| answer.directive) {
             Some(Answering::Return | Answering::Rewrite) => Handler::Return,
             _ => handler,
@@ -154,6 +151,15 @@ fn server(request: &Request, location: Location) -> NamedPlace<'static> {
         name: name.map(bytes).unwrap_or_default(),
         place: Place { file: bytes(opened.file), line: opened.line },
     }
+}
+
+/// The location of this server that the URL may have been meant for.
+fn marked_location(request: &Request, location: Location) -> Option<&'static [u8]> {
+    let names = request.server_conf()?.guarded_locations().map(bytes);
+    nearest(
+        names.filter(|name| *name != location.core.name.as_bytes()),
+        bytes(request.raw().unparsed_uri),
+    )
 }
 
 /// What a load balancer put in front of the request line. Any client may send that, so it counts only with a

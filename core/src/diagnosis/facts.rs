@@ -42,7 +42,8 @@ pub struct Facts<'a> {
     pub other_server: Option<OtherServer<'a>>,
     /// What stood in front of the request line.
     pub preface: Option<Preface>,
-    /// The name of a location of the same server with mode `on` or `auto`, other than `location`.
+    /// The name of a location of the same server with mode `on` or `auto`, other than `location`: the
+    /// [`nearest`](crate::http::target::nearest).
     pub marked_location: Option<&'a [u8]>,
     /// What serves the location: its `clcf->handler`, or the pass directive behind it.
     pub handler: Handler,

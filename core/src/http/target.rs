@@ -1,5 +1,7 @@
 //! The target of a request, before and after a proxy (RFC 9110 section 7.1).
 
+use std::cmp::Reverse;
+
 /// Whether a proxy has changed more of a target than the beginning of its path: what was encoded is decoded, the
 /// query is gone or another, or a blank got into it.
 pub fn differs_beyond_prefix(asked: &[u8], sent: &[u8]) -> bool {
@@ -10,6 +12,17 @@ pub fn differs_beyond_prefix(asked: &[u8], sent: &[u8]) -> bool {
     };
     let is_target = sent.iter().all(|byte| byte.is_ascii_graphic());
     !(is_target && is_plain_beginning(asked) && is_plain_beginning(sent))
+}
+
+/// Of the names of locations, the one that a URI was meant for most likely: the one that begins like it, in as many
+/// folders as possible, and then with as little as possible besides. Of equal ones the last.
+pub fn nearest<'a>(names: impl Iterator<Item = &'a [u8]>, uri: &[u8]) -> Option<&'a [u8]> {
+    let likeness = |name: &[u8]| {
+        let common = || name.iter().zip(uri).take_while(|(a, b)| a == b).map(|(byte, _)| byte);
+        let (folders, bytes) = (common().filter(|byte| **byte == b'/').count(), common().count());
+        (folders, Reverse(name.len() - bytes), bytes)
+    };
+    names.reduce(|best, name| if likeness(name) >= likeness(best) { name } else { best })
 }
 
 /// How many bytes at the end of both are equal. Digits of what is encoded are the same in any case.
@@ -53,6 +66,27 @@ mod tests {
         ] {
             assert!(!differs_beyond_prefix(asked.as_bytes(), sent.as_bytes()), "{asked} {sent}");
         }
+    }
+
+    #[test]
+    fn the_location_that_was_meant() {
+        const NAMES: [&str; 6] =
+            ["/ws/", "/grafana/", "/terminal/v2/ws", "/terminal/ws", "/notes/", "^/live"];
+        for (uri, name) in [
+            ("/terminal/socket", "/terminal/ws"),
+            ("/terminal/v2/socket", "/terminal/v2/ws"),
+            ("/terminal", "/terminal/ws"),
+            ("/grafanas/ws", "/grafana/"),
+            ("/note", "/notes/"),
+            ("/ws", "/ws/"),
+            ("/api/ws", "/ws/"),
+            ("/", "/ws/"),
+            ("", "/ws/"),
+        ] {
+            let names = NAMES.iter().map(|name| name.as_bytes());
+            assert_eq!(nearest(names, uri.as_bytes()), Some(name.as_bytes()), "{uri}");
+        }
+        assert_eq!(nearest([].into_iter(), b"/ws"), None);
     }
 
     #[test]

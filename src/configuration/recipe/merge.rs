@@ -13,7 +13,9 @@ use ngx::http::{HttpModuleLocationConf, HttpModuleServerConf, NgxHttpCoreModule}
 
 use super::fill::{fill_in, Sources};
 use super::settings::{Plain, Settings};
-use crate::configuration::conf::{Guard, Level, LocationConf, MainConf, MergedLevel};
+use crate::configuration::conf::{
+    Guard, GuardedLocation, Level, LocationConf, MainConf, MergedLevel,
+};
 use crate::configuration::foreign::proxies::MODULES;
 use crate::configuration::written::Written;
 use crate::nginx::{place, AllocationFailed, ConfigurationError};
@@ -90,7 +92,9 @@ pub unsafe fn merge(
     if level == Level::Location && conf.mode().is_guarded() {
         let (server, location) = (Guard::server_conf_mut(cf), NgxHttpCoreModule::location_conf(cf));
         if let (Some(server), Some(location)) = (server, location) {
-            server.guarded_location.get_or_insert(location.name);
+            let before = server.guarded_location;
+            server.guarded_location =
+                Some(place(cf, GuardedLocation { name: location.name, before })?);
         }
     }
     main.audited |= match conf.marked {
