@@ -19,7 +19,7 @@ mod version;
 
 pub use array::{array_of, elements, is_unset, push_front};
 pub use complex_value::{compile, evaluate};
-pub use connection::speaks_tls;
+pub use connection::{free_tls_buffer, speaks_tls};
 pub use error::ConfigurationError;
 pub use header::{fields, has_line, hash, HeaderLines, Line};
 pub use line::at_line;

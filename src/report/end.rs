@@ -9,10 +9,11 @@ use crate::report::{facts, journal};
 use crate::request::exchange::Exchange;
 use crate::request::view::{Location, Request};
 
-/// Writes the line about an end, or about what happened in a tunnel that goes on.
+/// Writes the line about an end, or about what happened in a tunnel that goes on. What only the line tells is
+/// asked of the kernel once it is sure that there will be one.
 pub fn report(request: &Request, end: End) {
-    let (Some(upstream), Some(location), Some(attempt)) =
-        (request.upstream(), Location::of(request), request.attempt())
+    let (Some(finding), Some(upstream), Some(location), Some(attempt)) =
+        (end.finding(), request.upstream(), Location::of(request), request.attempt())
     else {
         return;
     };
@@ -23,6 +24,8 @@ pub fn report(request: &Request, end: End) {
         (upstream, upstream.peer.connection.as_ref(), upstream.conf.as_ref())
     };
     let (Some(backend), Some(conf)) = (backend, conf) else { return };
+    let level = Some(finding.level());
+    let Some(place) = journal::place(request, location, finding.into(), level) else { return };
     let limit = match end {
         End::Idle => conf.read_timeout,
         End::BackendStalled => conf.send_timeout,
@@ -45,7 +48,7 @@ pub fn report(request: &Request, end: End) {
         mode: location.conf.mode(),
     };
     if let Some(diagnosis) = diagnose_end(&end) {
-        journal::write(request, location, &diagnosis);
+        place.write(&diagnosis);
     }
 }
 

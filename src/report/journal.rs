@@ -10,9 +10,8 @@ use core::ptr;
 use ngx::ffi::{ngx_event_t, ngx_log_t, ngx_msec_t};
 use websocket_guard_core::diagnosis::flood::{Flood, Sum};
 use websocket_guard_core::diagnosis::Diagnosis;
-use websocket_guard_core::findings::Finding;
+use websocket_guard_core::findings::{Finding, Level};
 
-use crate::configuration::conf::LocationConf;
 use crate::configuration::words::{nginx_level, LogLevel};
 use crate::nginx::text::Filler;
 use crate::nginx::{write_line, OneThread, Timer};
@@ -23,26 +22,47 @@ const WINDOW: ngx_msec_t = 10_000;
 
 /// Writes a diagnosis, unless it is silenced, below the level of the error log, or one of too many.
 pub fn write(request: &Request, location: Location, diagnosis: &Diagnosis) {
-    let finding = diagnosis.finding();
-    let Some(level) = level(location.conf, diagnosis) else { return };
-    let log = request.connection().log;
-    // SAFETY: a connection has a log.
-    let enabled = unsafe { (*log).log_level >= level as usize };
-    if !enabled || location.conf.ignored().contains(finding) || !admit(finding, level, location) {
-        return;
-    }
-    // SAFETY: the log is live. What nginx was doing does not belong into the line.
-    unsafe {
-        let action = ptr::replace(&mut (*log).action, ptr::null_mut());
-        print(log, level, format_args!("{}", diagnosis.line()));
-        (*log).action = action;
+    if let Some(place) = place(request, location, diagnosis.finding(), diagnosis.level()) {
+        place.write(diagnosis);
     }
 }
 
-/// The level at which a diagnosis is written; `None` if it is not.
-fn level(conf: &LocationConf, diagnosis: &Diagnosis) -> Option<u32> {
-    let LogLevel::Level(configured) = conf.log() else { return None };
-    Some(diagnosis.level().map_or(configured, nginx_level))
+/// The place of a line that is to be written; it is counted among the lines of its finding.
+pub struct Place {
+    log: *mut ngx_log_t,
+    level: u32,
+}
+
+/// Where a diagnosis is written that still has to be made; `None` if it is silenced, below the level of the error
+/// log, or one of too many. `own` is the finding's own level, if it has one.
+pub fn place(
+    request: &Request,
+    location: Location,
+    finding: Finding,
+    own: Option<Level>,
+) -> Option<Place> {
+    let LogLevel::Level(configured) = location.conf.log() else { return None };
+    let level = own.map_or(configured, nginx_level);
+    let log = request.connection().log;
+    // SAFETY: a connection has a log.
+    let enabled = unsafe { (*log).log_level >= level as usize };
+    let is_written =
+        enabled && !location.conf.ignored().contains(finding) && admit(finding, level, location);
+    is_written.then_some(Place { log, level })
+}
+
+impl Place {
+    /// Writes the line.
+    pub fn write(self, diagnosis: &Diagnosis) {
+        let Self { log, level } = self;
+        // SAFETY: the log is that of the connection of a live request. What nginx was doing does not belong into the
+        // line.
+        unsafe {
+            let action = ptr::replace(&mut (*log).action, ptr::null_mut());
+            print(log, level, format_args!("{}", diagnosis.line()));
+            (*log).action = action;
+        }
+    }
 }
 
 /// # Safety

@@ -7,9 +7,12 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use core::slice;
 
-use ngx::ffi::{ngx_alloc, ngx_log_t};
+use ngx::ffi::{ngx_alloc, ngx_log_t, ngx_pagesize};
 
 use crate::nginx::{AllocationFailed, OneThread};
+
+/// For fewer pages the system is not called.
+const PAGES_WORTH_A_CALL: usize = 2;
 
 /// Memory of the heap, not of a pool: it can go back at once.
 pub struct Buffer {
@@ -23,6 +26,26 @@ impl Buffer {
         // SAFETY: the logs that nginx hands out are live while its handlers run.
         let memory = NonNull::new(unsafe { ngx_alloc(capacity, log) }).ok_or(AllocationFailed)?;
         Ok(Self { memory: memory.cast(), capacity })
+    }
+}
+
+impl Buffer {
+    /// Gives the memory of bytes that nobody will read again back to the system, in whole pages. Their
+    /// addresses stay the buffer's.
+    ///
+    /// # Safety
+    /// Nobody may read the bytes from `start` to `end` before they are written again.
+    unsafe fn release(&self, start: usize, end: usize) {
+        // SAFETY: nginx has set it before it reads its configuration.
+        let page = unsafe { ngx_pagesize };
+        let base = self.memory.as_ptr() as usize;
+        let first = (base + start).next_multiple_of(page);
+        let last = (base + end.min(self.capacity)) / page * page;
+        if first + PAGES_WORTH_A_CALL * page <= last {
+            // SAFETY: the pages lie in the buffer, and only the bytes above are in them. Whether the
+            // system takes them does not matter.
+            unsafe { libc::madvise(first as *mut c_void, last - first, libc::MADV_DONTNEED) };
+        }
     }
 }
 
@@ -102,12 +125,19 @@ impl Backlog {
         Ok(())
     }
 
-    /// Keeps the bytes from `start` to `end` where they are; the worker gets another buffer.
+    /// Keeps the bytes from `start` to `end` where they are; the worker gets another buffer. The memory
+    /// around them goes back.
     ///
     /// # Safety
     /// They must have been written.
     pub unsafe fn keep(&self, mut loan: Loan, start: usize, end: usize) {
-        self.0.set(loan.0.take().map(|buffer| Rest { buffer, start, end }));
+        let Some(buffer) = loan.0.take() else { return };
+        // SAFETY: all but these bytes were sent, or hold nothing.
+        unsafe {
+            buffer.release(0, start);
+            buffer.release(end, buffer.capacity);
+        }
+        self.0.set(Some(Rest { buffer, start, end }));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -126,8 +156,11 @@ impl Backlog {
                 rest.end - rest.start,
             )
         };
-        rest.start += send(bytes)?;
-        if rest.start < rest.end {
+        let sent = send(bytes)?;
+        if sent < bytes.len() {
+            // SAFETY: these bytes were sent.
+            unsafe { rest.buffer.release(rest.start, rest.start + sent) };
+            rest.start += sent;
             self.0.set(Some(rest));
         }
         Ok(())

@@ -78,7 +78,10 @@ impl Tunnel {
         // SAFETY: the request is live.
         match unsafe { ngx_http_output_filter(self.request.as_ptr(), ptr::null_mut()) } {
             rc if rc == NGX_ERROR as ngx_int_t => Err(Broken),
-            _ => Ok(()),
+            _ => {
+                self.client.free_tls_buffer();
+                Ok(())
+            }
         }
     }
 

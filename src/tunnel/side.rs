@@ -11,7 +11,7 @@ use ngx::ffi::{
     NGX_USE_CLEAR_EVENT,
 };
 
-use crate::nginx::{speaks_tls, AllocationFailed};
+use crate::nginx::{free_tls_buffer, speaks_tls, AllocationFailed};
 
 /// Nothing can be sent any more, or the tunnel cannot go on for another reason.
 #[derive(Debug)]
@@ -64,6 +64,13 @@ impl Side {
     /// Whether something sent before the tunnel began still waits in nginx.
     pub fn is_buffered(&self) -> bool {
         self.connection().buffered() != 0
+    }
+
+    /// Gives back what nginx has kept for responses over TLS, unless something of one is still in it:
+    /// [`send`](Self::send) does without.
+    pub fn free_tls_buffer(&self) {
+        // SAFETY: the connection is open, and nginx is in a handler of the request and not in a write.
+        unsafe { free_tls_buffer(self.as_ptr()) };
     }
 
     /// Whether there is, or may be, something to read.

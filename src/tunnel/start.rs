@@ -42,6 +42,7 @@ pub fn start(request: Request, looks: bool) -> Result<(), AllocationFailed> {
     HANDLERS.install(&tunnel);
     for direction in Direction::BOTH {
         let (from, _) = tunnel.sides(direction);
+        from.free_tls_buffer();
         if from.is_readable() || !pump.backlog(direction).is_empty() {
             from.post_read();
         }

@@ -147,7 +147,7 @@ impl End {
     }
 
     /// Which finding it is; `None` for a normal end.
-    pub(super) fn finding(self) -> Option<EndFinding> {
+    pub fn finding(self) -> Option<EndFinding> {
         Some(match self {
             Self::Closed | Self::ClientClose | Self::BackendClose => return None,
             Self::ClientGone => EndFinding::TunnelClientGone,
