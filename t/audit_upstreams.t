@@ -169,7 +169,7 @@ my @cases = (
     },
 );
 
-my $count = 25;
+my $count = 27;
 for my $case (grep {ref} @cases) {
     $count += 1 + keys(%{ $case->{wrong} }) + keys %{ $case->{right} };
 }
@@ -195,11 +195,16 @@ my $guarded = server("location /a/ { websocket_guard on; $PASS } location /b/ { 
     . server("server_name two; websocket_guard on; location /c/ { $PASS }");
 my $other = server("location /a/ { $PASS } location /b/ { websocket_guard off; $PASS }");
 
+my $DRAIN = 'websocket_guard on; websocket_guard_tunnel pump; websocket_guard_drain 1m;';
+
 my @cases_of_the_whole = (
     # name, at the top, in events, in http, what is found
     ['shutdown-unbounded: two servers, once', '', '', $guarded, 'shutdown-unbounded capacity'],
     ['shutdown-unbounded: inherited mode',    '', '', 'websocket_guard auto; ' . server("location / { $PASS }"), 'shutdown-unbounded capacity'],
     ['shutdown-unbounded: set',               'worker_shutdown_timeout 1h;', '', $guarded, 'capacity'],
+    ['shutdown-unbounded: a drain',           '', '', server("$DRAIN location / { $PASS }"), 'capacity'],
+    ['shutdown-unbounded: a drain for some',  '', '', server("$DRAIN location /a/ { $PASS } location /b/ { websocket_guard_drain off; $PASS }"),
+        'shutdown-unbounded capacity'],
     ['nothing is guarded',                    '', '', $other, ''],
     ['nothing is guarded, only checked',      '', '', 'proxy_set_header Host $http_host; proxy_read_timeout 1h; '
         . 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; proxy_http_version 1.1; '

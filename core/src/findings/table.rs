@@ -873,7 +873,7 @@ listen 80;";
 
     ShutdownUnbounded "shutdown-unbounded", Info;
     title: "old workers live until their last tunnel ends",
-    cause: "after a reload the old workers finish their connections, and a WebSocket may stay open for days; worker_shutdown_timeout limits that",
+    cause: "after a reload the old workers finish their connections, and a WebSocket may stay open for days; worker_shutdown_timeout limits that, and so does websocket_guard_drain where all guarded locations have it",
     fix: "set worker_shutdown_timeout, such as \"worker_shutdown_timeout 1h;\", at the top of nginx.conf",
     symptom: "\"worker process is shutting down\" in ps for hours, and memory use that grows with each reload",
     example: "\

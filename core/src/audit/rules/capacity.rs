@@ -1,6 +1,6 @@
 //! What the configuration as a whole can hold.
 
-use crate::audit::model::Site;
+use crate::audit::model::{Content, Site};
 use crate::audit::problem::Problem;
 use crate::words::SetAt;
 
@@ -8,10 +8,22 @@ use crate::words::SetAt;
 const CONNECTIONS_PER_TUNNEL: u64 = 2;
 
 pub fn shutdown_unbounded<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
-    if site.worker_shutdown_timeout {
+    if site.worker_shutdown_timeout || !keeps_workers(site) {
         return None;
     }
     Some(Problem::new("after a reload, old workers live until their last WebSocket ends"))
+}
+
+/// Whether there is a guarded location whose tunnels no `websocket_guard_drain` closes.
+fn keeps_workers(site: &Site) -> bool {
+    let locations = site.servers.iter().flat_map(|server| server.locations);
+    locations.filter(|location| location.mode.is_guarded()).any(|location| {
+        match &location.content {
+            Content::Proxied(proxied) => proxied.drain.is_none(),
+            Content::Unknown => true,
+            Content::Files | Content::CannotUpgrade(_) => false,
+        }
+    })
 }
 
 pub fn capacity<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
@@ -40,7 +52,7 @@ pub fn capacity<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
 #[cfg(test)]
 mod tests {
     use crate::audit::audit;
-    use crate::audit::model::Site;
+    use crate::audit::model::{Content, Location, Site};
     use crate::audit::testing::*;
     use crate::findings::Finding;
     use crate::words::Mode;
@@ -78,6 +90,22 @@ mod tests {
         assert!(lines(&placed)[0].ends_with("[capacity] in nginx.conf:7"));
         let unknown = Site { workers: 0, worker_shutdown_timeout: true, ..site };
         assert!(lines(&unknown).is_empty());
+    }
+
+    #[test]
+    fn a_drain_is_a_bound() {
+        let drained = |name| edit(on(name), |p| p.drain = here(60_000, 12));
+        let unbounded = |locations: &[Location<'static>]| {
+            let servers = [server(locations)];
+            let site = Site { worker_shutdown_timeout: false, ..site(&servers) };
+            lines(&site).iter().any(|line| line.contains("[shutdown-unbounded]"))
+        };
+        assert!(!unbounded(&[drained("/a"), drained("/b"), by_hand("/c")]));
+        assert!(unbounded(&[drained("/a"), on("/b")]));
+        let files = Location { content: Content::Files, ..on("/files") };
+        assert!(!unbounded(&[drained("/a"), files]));
+        let unknown = Location { content: Content::Unknown, ..on("/unknown") };
+        assert!(unbounded(&[drained("/a"), unknown]));
     }
 
     #[test]
