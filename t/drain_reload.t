@@ -54,7 +54,9 @@ http {
 EOC
 
 $t->run();
-my ($old) = worker_pids($t);
+# Right after its start nginx may still be forking.
+my $old;
+wait_until(sub { ($old) = worker_pids($t) }) or die "no worker\n";
 
 my %seen;
 run_tunnels('drain.py', {

@@ -13,7 +13,7 @@ use Time::HiRes qw/ sleep time /;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy http_ssl socket_ssl /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(44);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(46);
 
 %%TEST_GLOBALS%%
 
@@ -95,6 +95,16 @@ my %handlers = (
         $c->closed_within(10);
     },
 
+    # Messages without end and without a pause; where one ends, another has begun.
+    pour => sub {
+        my ($c) = @_;
+        $c->upgrade;
+        my $frame = $c->frame(binary => 'x' x 200_003);
+        my $next = substr($frame, 1000) . substr($frame, 0, 1000);
+        $c->write(substr $frame, 0, 1000);
+        1 while $c->write($next, 5);
+    },
+
     # Answers no Ping, but says something.
     rude => sub { my ($c) = @_; $c->upgrade; for (1 .. 30) { $c->send('hello'); sleep 0.1 } $c->closed_within(20) },
 
@@ -123,6 +133,22 @@ for my $path (qw{ /often/ /often/tls/ }) {
         like(ended("${path}both?$ssl"), qr/ \[\d\.\d\d\d\] \[\d\.\d\d\d\]$/, "$name: round trips");
     }
 }
+
+# A backend that never pauses.
+my $poured = websocket(path => '/often/pour');
+my ($until_poured, %poured) = (time + 10, ('x' => 0, ping => 0, else => 0));
+while ($poured{ping} < 3 && time < $until_poured) {
+    $poured->fill(1);
+    while (defined(my $frame = take_frame($poured))) {
+        my ($first, $payload) = @$frame;
+        my $is_ping = $first eq "\x89" && length $payload == 12;
+        $poured->write(frame("\x8a", $payload, 1)) if $is_ping;
+        $poured{ $is_ping ? 'ping' : $first eq "\x82" && $payload eq 'x' x 200_003 ? 'x' : 'else' }++;
+    }
+}
+is($poured{ping}, 3, 'Pings between messages without a pause');
+is($poured{else}, 0, 'and the messages are whole');
+$poured->disconnect;
 
 # An answered Ping is traffic.
 my $ws = websocket(path => '/idle/');

@@ -49,6 +49,16 @@ impl Pump {
         Ok(None)
     }
 
+    /// How far it is to the end of the frame that is under way, if a Ping waits for that. Else a direction without a
+    /// pause might never come to stand between two frames.
+    #[inline(always)]
+    pub fn next_place(&self, direction: Direction) -> Option<usize> {
+        let asked = self.asked(direction.opposite().sender())?;
+        let remaining =
+            if asked.is_pending() { self.lane(direction).tracker().remaining() } else { 0 };
+        usize::try_from(remaining).ok().filter(|remaining| *remaining > 0)
+    }
+
     /// Sends a Ping that is pending, if there is a place for it now.
     pub fn try_to_ping(&self, tunnel: &Tunnel, side: Role) -> Result<(), Broken> {
         let Some(asked) = self.asked(side).filter(|asked| asked.is_pending()) else {

@@ -59,7 +59,11 @@ impl Pump {
         let mut buffer = tunnel.borrow_buffer()?;
         for _ in 0..READS {
             let front = if lane.has_front() { lane.put_front(buffer.room()) } else { 0 };
-            let Some(bytes) = from.receive(tunnel.room(&mut buffer, front)) else {
+            let room = tunnel.room(&mut buffer, front);
+            let place = self.next_place(direction).filter(|place| *place <= room.len());
+            let room =
+                room.get_mut(..place.unwrap_or(usize::MAX).min(room.len())).unwrap_or_default();
+            let Some(bytes) = from.receive(room) else {
                 self.let_go(tunnel, direction)?;
                 return Ok(None);
             };
@@ -86,6 +90,8 @@ impl Pump {
                 // SAFETY: all bytes up to `end` were written.
                 Some([_, ..]) if to.is_tls() => unsafe { backlog.keep(buffer, start + sent, end) },
                 Some(rest @ [_, ..]) => backlog.copy(rest, to.log())?,
+                // The Ping goes first.
+                _ if place == Some(received) => break,
                 _ if from.is_readable() && refused.is_none() && !stops => continue,
                 _ => {}
             }

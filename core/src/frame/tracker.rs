@@ -184,6 +184,12 @@ impl Tracker {
         self.payload
     }
 
+    /// How many payload bytes of the frame that is under way have not come yet.
+    #[inline]
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
     /// Whether what was passed on ends between two frames.
     #[inline]
     pub fn is_at_boundary(&self) -> bool {
