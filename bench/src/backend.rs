@@ -12,6 +12,7 @@ use websocket_guard_core::frame::{mask, Control, Header, Mask, OpCode};
 use websocket_guard_core::handshake::accept::accept;
 
 use crate::http;
+use crate::subject::{OTHER_PROTOCOL, PROTOCOL};
 
 const BACKLOG: u32 = 4096;
 const HEAD_LIMIT: usize = 16 << 10;
@@ -59,11 +60,13 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
         let key = http::value(head, "Sec-WebSocket-Key");
         match key {
             Some(key)
-                if connection.contains("upgrade") && upgrade.eq_ignore_ascii_case("websocket") =>
+                if connection.contains("upgrade")
+                    && [PROTOCOL, OTHER_PROTOCOL]
+                        .contains(&upgrade.to_ascii_lowercase().as_str()) =>
             {
                 let accept = accept(key.as_bytes());
                 let answer = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: {upgrade}\r\nConnection: Upgrade\r\n\
                      Sec-WebSocket-Accept: {}\r\n\r\n",
                     String::from_utf8_lossy(&accept)
                 );

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::echo::Echo;
 use crate::http;
+use crate::subject::PROTOCOL;
 
 /// The location that carries WebSocket, in the configuration of every proxy.
 pub const WEBSOCKET: &str = "/ws/";
@@ -22,11 +23,16 @@ pub async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Opens a tunnel.
+/// Opens a tunnel for WebSocket.
 pub async fn open(address: SocketAddr) -> Result<TcpStream> {
+    open_for(address, PROTOCOL).await
+}
+
+/// Opens a tunnel for a protocol.
+pub async fn open_for(address: SocketAddr, protocol: &str) -> Result<TcpStream> {
     let mut stream = connect(address).await?;
     let request = format!(
-        "GET {WEBSOCKET} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {WEBSOCKET} HTTP/1.1\r\nHost: {address}\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.context("sending a handshake")?;

@@ -13,7 +13,9 @@ use crate::client;
 use crate::echo::Echo;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, order, Estimate};
-use crate::subject::{self, Kind, Subject, APACHE, APACHE_THREADS, GUARD, HAND};
+use crate::subject::{
+    self, Kind, Subject, APACHE, APACHE_THREADS, GUARD, GUARD_FEATURES, GUARD_NO_FRAMES, HAND,
+};
 use crate::Bench;
 
 const MESSAGE: usize = 64 << 10;
@@ -66,7 +68,7 @@ fn apache_tunnels(bench: &Bench) -> usize {
 }
 
 async fn collect(bench: &Bench, rounds: u32) -> Result<Measured> {
-    let subjects = subject::proxies().into_iter();
+    let subjects = subject::proxies().into_iter().chain([GUARD_FEATURES, GUARD_NO_FRAMES]);
     let mut all: Measured = subjects.map(|subject| (subject, Vec::new())).collect();
     // The same order in every run, so that a run can be repeated.
     let mut random = Rng::with_seed(1);
@@ -133,6 +135,7 @@ fn describe(report: &mut Report, all: &Measured) {
         &rows,
     );
     report.chart("idle-tunnels", &panels);
+    frames(report, all);
 }
 
 fn goals(report: &mut Report, guard: &[Sample], hand: &[Sample]) {
@@ -150,18 +153,37 @@ fn goals(report: &mut Report, guard: &[Sample], hand: &[Sample]) {
     );
 }
 
+/// What frames cost a tunnel in which nothing is said.
+fn frames(report: &mut Report, all: &Measured) {
+    let of = |wanted: Subject| all.iter().find(|(subject, _)| subject.kind == wanted.kind);
+    let Some((_, without)) = of(GUARD_NO_FRAMES) else { return };
+    for with in [GUARD, GUARD_FEATURES] {
+        let Some((_, samples)) = of(with) else { continue };
+        let more: Vec<f64> = samples
+            .iter()
+            .zip(without)
+            .map(|(with, without)| 1024.0 * (with.idle() - without.idle()))
+            .collect();
+        report.goal(
+            format!("Idle tunnel: bytes more, {} / {}", with.name, GUARD_NO_FRAMES.name),
+            Bound::AtMost(96.0),
+            Estimate::of(&more),
+        );
+    }
+}
+
 async fn measure(bench: &Bench, subject: Subject, tunnels: usize) -> Result<Sample> {
     let running = subject.start(bench).await?;
-    let address = running.address;
+    let (address, protocol) = (running.address, subject.protocol());
     let server = running.server.as_ref().ok_or_else(|| anyhow!("no proxy to measure"))?;
     // What is allocated once, at the first connections, is not the price of a tunnel.
-    let mut first = at_once(0..TOGETHER, |_| client::open(address)).await?;
+    let mut first = at_once(0..TOGETHER, |_| client::open_for(address, protocol)).await?;
     first = at_once(first, use_once).await?;
     at_once(first, client::close).await?;
     sleep(SETTLE).await;
     let before = server.memory()?;
 
-    let mut open = at_once(0..tunnels, |_| client::open(address)).await?;
+    let mut open = at_once(0..tunnels, |_| client::open_for(address, protocol)).await?;
     sleep(SETTLE).await;
     let idle = server.memory()?;
     open = at_once(open, use_once).await?;

@@ -15,12 +15,12 @@ use crate::files::write;
 use crate::process::{free_address, pinned, Server};
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::Estimate;
-use crate::subject::{self, Kind, Subject, HAND};
+use crate::subject::{self, Kind, Subject, GUARD_FEATURES, GUARD_NO_FRAMES, HAND};
 use crate::Bench;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Operation {
     Handshake,
     Echo(usize),
@@ -35,7 +35,10 @@ struct Work {
     goal: Option<f64>,
 }
 
-const WORK: [Work; 6] = [
+/// What frames may cost: the tunnel with every feature on them against one whose bytes are not looked at.
+const FRAMES: [(usize, f64); 3] = [(64, 1.02), (1 << 10, 1.02), (64 << 10, 1.005)];
+
+const WORK: [Work; 7] = [
     Work {
         title: "handshake",
         operation: Operation::Handshake,
@@ -61,6 +64,12 @@ const WORK: [Work; 6] = [
         goal: None,
     },
     Work {
+        title: "round trip of 64 B",
+        operation: Operation::Echo(64),
+        counts: (100, 3100),
+        goal: None,
+    },
+    Work {
         title: "round trip of 1 KiB",
         operation: Operation::Echo(1 << 10),
         counts: (100, 3100),
@@ -76,7 +85,6 @@ const WORK: [Work; 6] = [
 
 pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let rounds = if bench.quick { 1 } else { 3 };
-    let subjects = subject::nginxes();
     report.section("Instructions", &format!(
         "User-space instructions of a single nginx process (`valgrind --tool=callgrind`), the slope between two \
          numbers of operations, one after the other. The least of {rounds} counts is taken: what \
@@ -88,11 +96,21 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     for work in &WORK {
         let mut bars = Vec::new();
         let mut hand = None;
+        let (mut features, mut no_frames) = (None, None);
+        let subjects = match work.operation {
+            Operation::Echo(_) => subject::nginxes_and_frames(),
+            Operation::Handshake | Operation::Plain(_) => subject::nginxes(),
+        };
         for (at, subject) in subjects.iter().enumerate() {
             let place = format!("Instructions, {}, {}", work.title, subject.name);
             bench.progress(&place);
             let cost = cost(bench, *subject, work, rounds).await.context(place)?;
             let hand = *hand.get_or_insert(cost);
+            if subject.kind == GUARD_FEATURES.kind {
+                features = Some(cost);
+            } else if subject.kind == GUARD_NO_FRAMES.kind {
+                no_frames = Some(cost);
+            }
             let title = if at == 0 { work.title } else { "" };
             rows.extend(describe(title, subject.name, cost, hand));
             let (value, label) = (cost.total, subject.name.to_owned());
@@ -114,6 +132,17 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
             }
         }
         panels.push(Panel { title: format!("Instructions: {}", work.title), bars });
+        let goal = FRAMES.iter().find(|(size, _)| work.operation == Operation::Echo(*size));
+        if let (Some(features), Some(no_frames), Some((_, goal))) = (features, no_frames, goal) {
+            report.goal(
+                format!(
+                    "Instructions, every feature on frames / frames not looked at: {}",
+                    work.title
+                ),
+                Bound::AtMost(*goal),
+                Estimate::exact(features.total / no_frames.total),
+            );
+        }
     }
     report.table(&["", "nginx with", "instructions", "more in the worst run", "× hand"], &rows);
     report.paragraph(
@@ -186,12 +215,19 @@ async fn count(bench: &Bench, subject: Subject, operation: Operation, count: u32
     callgrind::arguments(&mut command, &output);
     command.arg(&bench.nginx).arg("-p").arg(&directory).arg("-c").arg(&file);
     let server = Server::start(HAND.name, command, directory.join("output"), address).await?;
-    timeout(PATIENCE, operate(address, operation, count)).await.context("no answer in time")??;
+    timeout(PATIENCE, operate(subject, address, operation, count))
+        .await
+        .context("no answer in time")??;
     server.stop().await?;
     Count::read(&output)
 }
 
-async fn operate(address: SocketAddr, operation: Operation, count: u32) -> Result<()> {
+async fn operate(
+    subject: Subject,
+    address: SocketAddr,
+    operation: Operation,
+    count: u32,
+) -> Result<()> {
     match operation {
         Operation::Handshake => {
             for _ in 0..count {
@@ -199,7 +235,7 @@ async fn operate(address: SocketAddr, operation: Operation, count: u32) -> Resul
             }
         }
         Operation::Echo(size) => {
-            let mut tunnel = client::open(address).await?;
+            let mut tunnel = client::open_for(address, subject.protocol()).await?;
             let (mut message, mut room) = (Echo::new(size), Vec::new());
             for _ in 0..count {
                 client::echo(&mut tunnel, &mut message, &mut room).await?;

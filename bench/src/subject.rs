@@ -22,6 +22,10 @@ pub enum Recipe {
 pub enum Tunnel {
     /// The guard, by default.
     Pump,
+    /// The guard, with each directive that works on frames.
+    Features,
+    /// The guard, for a protocol that has no frames which it knows.
+    NoFrames,
     /// nginx.
     Native,
 }
@@ -48,6 +52,20 @@ pub const GUARD: Subject =
     Subject { name: "guard", kind: Kind::Nginx(Recipe::Guard(Tunnel::Pump)) };
 const GUARD_NATIVE: Subject =
     Subject { name: "guard, native tunnel", kind: Kind::Nginx(Recipe::Guard(Tunnel::Native)) };
+pub const GUARD_FEATURES: Subject = Subject {
+    name: "guard, every feature on frames",
+    kind: Kind::Nginx(Recipe::Guard(Tunnel::Features)),
+};
+/// Its clients ask for [`OTHER_PROTOCOL`].
+pub const GUARD_NO_FRAMES: Subject = Subject {
+    name: "guard, frames not looked at",
+    kind: Kind::Nginx(Recipe::Guard(Tunnel::NoFrames)),
+};
+
+pub const PROTOCOL: &str = "websocket";
+/// The same bytes as WebSocket, under a name by which nobody knows them.
+pub const OTHER_PROTOCOL: &str = "x-echo";
+
 pub const HAPROXY: Subject = Subject { name: "HAProxy", kind: Kind::Haproxy };
 pub const CADDY: Subject = Subject { name: "Caddy", kind: Kind::Caddy };
 pub const APACHE: Subject = Subject { name: "Apache httpd", kind: Kind::Apache };
@@ -56,6 +74,13 @@ const DIRECT: Subject = Subject { name: "no proxy", kind: Kind::Direct };
 /// nginx in each way, the hand-written recipe first.
 pub fn nginxes() -> Vec<Subject> {
     vec![HAND, GUARD, GUARD_NATIVE]
+}
+
+/// The same and two more, which tell what frames cost.
+pub fn nginxes_and_frames() -> Vec<Subject> {
+    let mut subjects = nginxes();
+    subjects.extend([GUARD_FEATURES, GUARD_NO_FRAMES]);
+    subjects
 }
 
 pub fn proxies() -> Vec<Subject> {
@@ -89,6 +114,15 @@ impl Running {
 }
 
 impl Subject {
+    /// What clients of its tunnels ask for.
+    pub fn protocol(self) -> &'static str {
+        if self.kind == GUARD_NO_FRAMES.kind {
+            OTHER_PROTOCOL
+        } else {
+            PROTOCOL
+        }
+    }
+
     pub async fn start(self, bench: &Bench) -> Result<Running> {
         if self.kind == Kind::Direct {
             return Ok(Running { subject: self, address: bench.backend, server: None });
@@ -226,6 +260,10 @@ pub fn nginx(bench: &Bench, recipe: Recipe, address: SocketAddr, master: bool) -
         Recipe::Guard(tunnel) => {
             let directives = match tunnel {
                 Tunnel::Pump => "\n            websocket_guard on;",
+                Tunnel::Features => GUARD_FEATURE_DIRECTIVES,
+                Tunnel::NoFrames => {
+                    "\n            websocket_guard on;\n            websocket_guard_upgrade websocket x-echo;"
+                }
                 Tunnel::Native => {
                     "\n            websocket_guard on;\n            websocket_guard_tunnel native;"
                 }
@@ -289,3 +327,12 @@ pub const HAND_DIRECTIVES: &str = "
             proxy_read_timeout 1h;
             proxy_send_timeout 1h;
             proxy_buffering off;";
+
+/// Every directive on frames, with times that a run does not come to.
+pub const GUARD_FEATURE_DIRECTIVES: &str = "
+            websocket_guard on;
+            websocket_guard_frames strict;
+            websocket_guard_ping 10m both timeout=1m;
+            websocket_guard_close on;
+            websocket_guard_lifetime 1d;
+            websocket_guard_drain 10s;";
