@@ -11,7 +11,7 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Test::WebSocketGuard::Recipe;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy auth_request /)->plan(26);
+my $t = Test::Nginx->new()->has(qw/ http proxy auth_request /)->plan(29);
 
 my ($recipe, $denied) = blocks('docs/recipes.md', 'Authentication by auth_request');
 my @addresses = ('listen 80;' => 'listen 127.0.0.1:8080; websocket_guard_tunnel pump;',
@@ -42,6 +42,14 @@ is(scalar @more, 0, 'asked once');
 is_deeply([$asked->uri, $asked->header('Cookie'), $asked->header('X-Original-URI')], ['/session', 'session=alice', '/ws/'],
     'with cookies and path');
 is_deeply([map { $asked->header($_) // '' } qw/ Upgrade Content-Length /], ['', ''], 'a plain request without body');
+
+# A poll in the same location has a body, which is not for whom is asked.
+is(raw_request("POST /ws/ HTTP/1.1\r\nHost: app.example.com\r\nCookie: session=alice\r\nContent-Length: 5\r\n"
+    . "Connection: close\r\n\r\nhello")->status, 200, 'a request with a body');
+($asked) = reverse requests_seen($t, 8082);
+is_deeply([$asked->method, $asked->header('Content-Length') // ''], ['GET', ''], 'asked without it');
+($seen) = reverse requests_seen($t, 8081);
+is($seen->header('Content-Length'), 5, 'which the backend gets');
 
 # ---- for how long
 
