@@ -12,7 +12,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(133);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(142);
 
 # Two findings of each level, and what the info lines say of the two guarded locations.
 my $broken = <<'EOC';
@@ -224,7 +224,8 @@ for my $file ('start.log', '../same-file/start.log') {
 
 # ---- many ----------------------------------------------------------------------------------------
 
-# Of 200 locations in 3 servers, each third is guarded and right, each third wrong in its own way.
+# Of 200 locations in 3 servers, each third is guarded and right, each third wrong in its own way. What is equal is
+# told of the first; the others are named for those who read what is only worth knowing.
 {
     my $http = "    upstream pool {\n        server 127.0.0.1:8081 max_conns=10;\n    }\n";
     my %expected;
@@ -245,11 +246,13 @@ for my $file ('start.log', '../same-file/start.log') {
         $http .= "    }\n";
     }
     is($number, 200, '200 locations');
-    my %warnings = map { $_ => 1 } grep { !/summary/ } keys %expected;
+    my %warnings = ('/l1/ short-read-timeout' => 1, '/l2/ no-proxy' => 1);
 
     my $nginx = instance('many', main => "worker_shutdown_timeout 1h;\nerror_log configured.log info;", http => $http);
     run_once($nginx, '-t');
     is_deeply(by_location($nginx, 'stderr'), \%warnings, '200 locations, -t: each finding once on the terminal');
+    is(join(' ', map {/(\(and in \d+ other locations\))/} lines($nginx, 'stderr', qr/location "/)),
+        '(and in 66 other locations) (and in 66 other locations)', '200 locations, -t: with their number');
     is_deeply(by_location($nginx, 'start.log'), \%expected, '200 locations, -t: and one line for each that is guarded');
 
     start($nginx);
@@ -258,6 +261,30 @@ for my $file ('start.log', '../same-file/start.log') {
     hup($nginx, 'HUP');
     is_deeply(by_location($nginx, 'configured.log', $mark), \%expected, '200 locations, reload: each line once more');
     stop($nginx);
+}
+
+# ---- thousands -----------------------------------------------------------------------------------
+
+# What is true of each of 3000 locations, in the same words or in words of its own, takes no megabytes.
+{
+    my $http = "    websocket_guard check;\n    server {\n        listen 127.0.0.1:8080;\n";
+    $http .= "        location /l$_ { proxy_http_version 1.0; proxy_set_header Host \$http_host; proxy_pass http://127.0.0.1:8081/; "
+        . "proxy_read_timeout ${\ (1000 + $_)}ms; proxy_set_header Upgrade \$http_upgrade; }\n" for 1 .. 3000;
+    my $nginx = instance('thousands', main => "worker_shutdown_timeout 1h;\nerror_log configured.log;", http => "$http    }\n");
+    is(run_once($nginx, '-t'), 0, '3000 locations: a right configuration');
+
+    my %lines;
+    push @{ $lines{ name_of($_) } }, $_ for lines($nginx, 'stderr', qr/location "/);
+    is(scalar(@{ $lines{$_} // [] }), 1, "3000 locations: one line of $_") for qw/ http10-upstream missing-connection /;
+    like($lines{'http10-upstream'}[0], qr{location "/l1" \(and in 2999 other locations\)}, '3000 locations: their number');
+    # The time is another one in each.
+    is(scalar(@{ $lines{'short-read-timeout'} // [] }), 51, '3000 locations: not all lines of short-read-timeout');
+    like($lines{'short-read-timeout'}[-1], qr{location "/l51" \(and something like it in 2949 others\)}, '3000 locations: the rest of them');
+    cmp_ok(length content($nginx, 'stderr'), '<', 60_000, '3000 locations: a page or two');
+
+    configure($nginx, main => "worker_shutdown_timeout 1h;\nerror_log configured.log info;", http => "$http    }\n");
+    run_once($nginx, '-t');
+    cmp_ok(length content($nginx, 'start.log'), '<', 500_000, '3000 locations: also for those who want to know all');
 }
 
 # ---- an nginx of its own -------------------------------------------------------------------------

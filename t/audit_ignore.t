@@ -56,13 +56,14 @@ http {
 EOC
 }
 
-# The lines of the guard at nginx -t, of all levels but without those that only say what is guarded.
+# The lines of the guard at nginx -t, of all levels but without those that only say what is guarded. What is true of several
+# locations is told of the first, and the others are named at level info.
 sub audit_lines {
     my ($text) = @_;
     my ($code) = nginx_test($t, $text);
     my $log = $t->read_file('nginx-test.log');
     return "refused: $log" if $code != 0;
-    return grep { !/\[info\] / } guard_lines($log);
+    return grep { !/\[info\] / || /the same is true of/ } guard_lines($log);
 }
 
 # Which location has which finding, as "/a/ short-read-timeout".
@@ -163,10 +164,16 @@ is_deeply([audit_lines(servers('include locations.conf;'))], \@once, 'with a nam
 is_deeply([audit_lines(servers('include locat*.conf;'))], \@once, 'with a pattern');
 
 # The name of a location that is in several servers does not tell which one is meant.
-my @of_servers = map { my $server = $_; [map { s/(location "\S+")/$1 of server "$server"/r } @once] } qw/ s0 s1 /;
-is_deeply([audit_lines(servers(('include locations.conf;') x 2))], [map {@$_} @of_servers], 'in two servers: said of each');
+sub of_server { my ($line, $server) = @_; return $line =~ s/(location "\S+")/$1 of $server/r }
+sub and_another { my ($line) = @_; return $line =~ s/(?= (?:cuts|has nothing) )/ (and in another location)/r }
+sub named { my ($line) = @_; return $line =~ s/^\S+ websocket_guard: (location .*?) (?:cuts|has nothing) .* (?=\[)/[info] websocket_guard: the same is true of $1 /r }
+
+my @first  = map { of_server($_, 'server "s0"') } @once;
+my @second = map { named(of_server($_, 'server "s1"')) } @once;
+is_deeply([audit_lines(servers(('include locations.conf;') x 2))], [map({ and_another($_) } @first), @second],
+    'in two servers: said of the first, the other is named');
 is_deeply([audit_lines(servers('include locations.conf;', "websocket_guard_ignore no-proxy;\ninclude locations.conf;"))],
-    [@{ $of_servers[0] }, $of_servers[1][0]], 'in two servers, one of which ignores a finding');
+    [and_another($first[0]), $first[1], $second[0]], 'in two servers, one of which ignores a finding');
 
 # Neither does the name of the server, where two have the same, or none.
 for my $name ('s0', '""') {
@@ -174,8 +181,8 @@ for my $name ('s0', '""') {
     my @found = audit_lines($conf);
     my @lines  = split /\n/, $t->read_file('nginx-test.conf');
     my @opened = grep { $lines[$_ - 1] =~ /^server \{/ } 1 .. @lines;
-    is_deeply(\@found, [map { my $line = $_; map {s/(location "\S+")/$1 of the server in $dir\/nginx-test.conf:$line/r} @once } @opened],
-        "in two servers that are called $name");
+    my ($in_first, $in_second) = map { my $server = "the server in $dir/nginx-test.conf:$_"; [map { of_server($_, $server) } @once] } @opened;
+    is_deeply(\@found, [map({ and_another($_) } @$in_first), map { named($_) } @$in_second], "in two servers that are called $name");
 }
 
 is(join(', ', audit_lines(servers("location /around/ {\nproxy_pass http://127.0.0.1:8081;\nlocation /around/two/ {\n"

@@ -55,14 +55,23 @@ pub struct Report<'a> {
     /// The offending directive where that is known, else what it stands in.
     pub place: Place<'a>,
     subject: String,
-    /// How many other locations it is true of, because its cause stands outside of them.
-    others: usize,
+    /// How many locations it is true of: its cause stands outside of them, or they say the same.
+    count: usize,
+    /// What it stands for besides.
+    role: Role,
     what: String,
 }
 
 impl<'a> Report<'a> {
     /// No line without its place is longer, in bytes.
     pub const LINE_MAX: usize = 1000;
+
+    /// A finding has no more of them that differ: in a configuration that was generated there may be one
+    /// for each location, and nobody reads thousands.
+    pub const EACH_MAX: usize = 50;
+
+    /// No more of the others are named.
+    pub const FURTHER_MAX: usize = 200;
 
     /// The whole line for the log: `websocket_guard: SENTENCE [NAME] in FILE:LINE`.
     pub fn line(&self) -> Line<'_, 'a> {
@@ -72,17 +81,34 @@ impl<'a> Report<'a> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.role == Role::Further {
+            return write!(f, "the same is true of {}", self.subject);
+        }
         f.write_str(&self.subject)?;
-        match self.others {
-            0 => {}
-            1 => f.write_str(" (and in another location)")?,
-            others => write!(f, " (and in {others} other locations)")?,
+        match (self.role, self.count) {
+            (_, 0 | 1) => {}
+            (Role::FirstOfRest, count) => {
+                write!(f, " (and something like it in {} others)", count - 1)?
+            }
+            (_, 2) => f.write_str(" (and in another location)")?,
+            (_, count) => write!(f, " (and in {} other locations)", count - 1)?,
         }
         if !self.subject.is_empty() {
             f.write_str(" ")?;
         }
         f.write_str(&self.what)
     }
+}
+
+/// What the location of a [`Report`] is among those that it is told for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// The first of those of which the same is true.
+    First,
+    /// The first of all that are too many of their kind, and which differ.
+    FirstOfRest,
+    /// Not the first; only told to those who want to know all.
+    Further,
 }
 
 /// A [`Report`] as the log shows it.
@@ -106,7 +132,9 @@ impl fmt::Display for Line<'_, '_> {
 /// location, and last what is true of the configuration as a whole.
 ///
 /// A finding whose cause stands outside of the locations that suffer from it, such as an inherited
-/// directive or an upstream, is reported once, for the first of them.
+/// directive or an upstream, is reported once, for the first of them. So is what would be told of several
+/// locations in the same words; where infos are `wanted`, the others are named then. There are no more than
+/// [`Report::EACH_MAX`] of a finding, and one that counts the rest.
 ///
 /// Nothing is done for notices and infos, of which there may be one for each location, unless their level is
 /// `wanted`.
@@ -119,7 +147,7 @@ pub fn audit<'a>(site: &Site<'a>, wanted: impl Fn(Level) -> bool) -> Vec<Report<
         }
     }
     let view = SiteView::new(site, silent);
-    let mut reports = Reports::default();
+    let mut reports = Reports { names_all: wanted(Level::Info), ..Reports::default() };
     let mut asked = FindingSet::default();
 
     for server in site.servers {
@@ -205,8 +233,22 @@ struct Reports<'a> {
     list: Vec<Report<'a>>,
     /// Those whose cause stands outside of their location.
     outside: HashMap<(LoadFinding, Place<'a>, Level), usize>,
-    /// Those that only are worth knowing and have no line of their own to show, by what they say.
-    equal: HashMap<(LoadFinding, String), usize>,
+    /// By what they say.
+    equal: HashMap<(LoadFinding, Level, String), usize>,
+    each: HashMap<(LoadFinding, Level), Each>,
+    /// Whether all locations that have something to be mended are to be named.
+    names_all: bool,
+}
+
+/// What there is of a finding.
+#[derive(Default)]
+struct Each {
+    /// How many that differ.
+    different: usize,
+    /// Which one counts those that are too many.
+    rest: Option<usize>,
+    /// How many locations were named as having the same.
+    further: usize,
 }
 
 impl<'a> Reports<'a> {
@@ -217,28 +259,71 @@ impl<'a> Reports<'a> {
         subject: String,
         place: Place<'a>,
     ) {
-        let anywhere = problem.at == At::Subject;
-        let (place, shared) = match problem.at {
-            At::Subject => (place, false),
-            At::Inside(inside) => (inside, false),
-            At::Outside(outside) => (outside, true),
-        };
         let level = problem.level.unwrap_or(finding.level());
         let fix = problem.fix.unwrap_or_else(|| finding.entry().fix.into());
         let what = format!("{}; {fix}", problem.what);
-        let next = self.list.len();
-        let first = if shared {
-            *self.outside.entry((finding, place, level)).or_insert(next)
-        } else if anywhere && matches!(level, Level::Notice | Level::Info) {
-            *self.equal.entry((finding, what.clone())).or_insert(next)
-        } else {
-            next
+        let has_line = problem.at != At::Subject;
+        let (place, outside) = match problem.at {
+            At::Subject => (place, None),
+            At::Inside(inside) => (inside, None),
+            At::Outside(outside) => (outside, Some((finding, outside, level))),
         };
+        let of_cause = outside.and_then(|outside| self.outside.get(&outside).copied());
+        let equal = (finding, level, what);
+        let first = match of_cause.or_else(|| self.equal.get(&equal).copied()) {
+            Some(first) => {
+                let is_grave = matches!(level, Level::Error | Level::Warn);
+                if of_cause.is_none() && (is_grave || (has_line && level == Level::Notice)) {
+                    self.name(finding, level, place, subject);
+                }
+                first
+            }
+            None => self.begin(finding, level, place, subject, &equal.2),
+        };
+        if let Some(outside) = outside {
+            self.outside.entry(outside).or_insert(first);
+        }
+        self.equal.entry(equal).or_insert(first);
         if let Some(report) = self.list.get_mut(first) {
-            report.others += 1;
+            report.count += 1;
+        }
+    }
+
+    /// The report for what nobody has said yet; or that of all the rest, if there are enough.
+    fn begin(
+        &mut self,
+        finding: LoadFinding,
+        level: Level,
+        place: Place<'a>,
+        subject: String,
+        what: &str,
+    ) -> usize {
+        let each = self.each.entry((finding, level)).or_default();
+        if let Some(rest) = each.rest {
+            self.name(finding, level, place, subject);
+            return rest;
+        }
+        let next = self.list.len();
+        each.different += 1;
+        let is_rest = each.different > Report::EACH_MAX;
+        each.rest = is_rest.then_some(next);
+        let role = if is_rest { Role::FirstOfRest } else { Role::First };
+        let what = what.to_owned();
+        self.list.push(Report { finding, level, place, subject, count: 0, role, what });
+        next
+    }
+
+    /// Names another location of which it is true, and that is to be mended by itself.
+    fn name(&mut self, finding: LoadFinding, level: Level, place: Place<'a>, subject: String) {
+        if !self.names_all {
             return;
         }
-        self.list.push(Report { finding, level, place, subject, others: 0, what });
+        let each = self.each.entry((finding, level)).or_default();
+        each.further += 1;
+        if each.further <= Report::FURTHER_MAX {
+            let (level, role, what) = (Level::Info, Role::Further, String::new());
+            self.list.push(Report { finding, level, place, subject, count: 0, role, what });
+        }
     }
 }
 
@@ -273,16 +358,22 @@ mod tests {
         }
     }
 
+    /// A location that redirects: each in other words.
+    fn redirecting(name: &'static str, status: u16) -> Location<'static> {
+        let answer = Some(Answer { status, handled: false, place: None });
+        Location { answer, ..marked(files(name)) }
+    }
+
     #[test]
     fn the_server_is_named_where_it_matters() {
-        let locations = [marked(files("/")), marked(files("/other"))];
+        let locations = [redirecting("/", 301), redirecting("/other", 302)];
         let first = server(&locations);
-        let second_locations = [marked(files("/"))];
+        let second_locations = [redirecting("/", 307)];
         let second = Server { name: b"two.example.com", ..server(&second_locations) };
         assert_eq!(
             lines_in(&site(&[first, second]))
                 .iter()
-                .map(|line| line.split(" has nothing").next().unwrap_or_default())
+                .map(|line| line.split(" answers").next().unwrap_or_default())
                 .collect::<Vec<_>>(),
             [
                 "websocket_guard: location \"/\" of server \"example.com\"",
@@ -295,9 +386,65 @@ mod tests {
             let alike = Server { name, place: at(40), ..second };
             let lines = lines_in(&site(&[Server { name, ..first }, alike]));
             let beginning = "websocket_guard: location \"/\" of the server in nginx.conf:";
-            assert!(lines[0].starts_with(&format!("{beginning}2 has nothing")), "{lines:?}");
-            assert!(lines[2].starts_with(&format!("{beginning}40 has nothing")), "{lines:?}");
+            assert!(lines[0].starts_with(&format!("{beginning}2 answers")), "{lines:?}");
+            assert!(lines[2].starts_with(&format!("{beginning}40 answers")), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn the_same_words_are_one_line() {
+        let closing = |name, line| Location {
+            place: at(line),
+            ..edit(by_hand(name), |p| {
+                p.headers = own(&[("Upgrade", "$http_upgrade"), ("Connection", "close")]);
+                p.read_timeout = here(30_000, line + 1);
+            })
+        };
+        let silent = |name, ms| edit(closing(name, 60), |p| p.read_timeout = here(ms, 61));
+        let told: Vec<(Level, String)> = {
+            let locations = [
+                closing("/a", 10),
+                on("/"),
+                closing("/b", 20),
+                closing("/c", 30),
+                silent("/d", 40_000),
+            ];
+            let servers = [server(&locations)];
+            let reports = audit(&site(&servers), |_| false).into_iter();
+            reports
+                .filter(|report| report.finding != LoadFinding::Capacity)
+                .map(|report| (report.level, report.line().to_string()))
+                .collect()
+        };
+        let [(Level::Error, connection), (Level::Warn, three), (Level::Warn, one)] = &told[..]
+        else {
+            panic!("{told:#?}")
+        };
+        assert!(
+            connection.contains("location \"/a\" (and in 3 other locations) sends"),
+            "{told:#?}"
+        );
+        // Each at its first place.
+        assert!(three.contains("location \"/a\" (and in 2 other locations) cuts"), "{told:#?}");
+        assert!(three.ends_with("[short-read-timeout] in nginx.conf:11"), "{told:#?}");
+        assert!(one.contains("location \"/d\" cuts") && one.contains("40s"), "{told:#?}");
+    }
+
+    #[test]
+    fn no_finding_has_thousands_of_lines() {
+        let locations: Vec<Location> = (0..5_000)
+            .map(|ms| edit(on("/"), |p| p.read_timeout = here(1_000 + ms, 7)))
+            .chain([edit(on("/"), |p| p.http_version = here(HttpVersion::Http10, 9))])
+            .collect();
+        let servers = [server(&locations)];
+        let reports = audit(&site(&servers), |level| level == Level::Warn);
+        let lines: Vec<String> = reports.iter().map(|report| report.to_string()).collect();
+        assert_eq!(lines.len(), Report::EACH_MAX + 2, "{lines:#?}");
+        let rest = lines.iter().filter(|line| line.contains("something like it")).count();
+        assert_eq!(rest, 1);
+        let beginning = "location \"/\" (and something like it in 4949 others) cuts";
+        assert!(lines[Report::EACH_MAX].starts_with(beginning), "{}", lines[Report::EACH_MAX]);
+        assert!(lines[Report::EACH_MAX + 1].contains("HTTP/1.0"));
     }
 
     #[test]
