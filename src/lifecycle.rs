@@ -14,6 +14,7 @@ use ngx::core::{Pool, Status, NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
     ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
     ngx_http_phases_NGX_HTTP_LOG_PHASE as LOG_PHASE,
+    ngx_http_phases_NGX_HTTP_POST_READ_PHASE as POST_READ_PHASE,
     ngx_http_phases_NGX_HTTP_PREACCESS_PHASE as PREACCESS_PHASE, ngx_int_t, NGX_HTTP_MODULE,
 };
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
@@ -215,6 +216,7 @@ fn finish(cf: &mut ngx_conf_t) -> Result<(), ConfigurationError> {
         .ok_or(ConfigurationError::Missing("ngx_http_core_module"))?;
     for (phase, number) in core.phases.iter_mut().zip(0..) {
         let handler: ngx_http_handler_pt = match number {
+            POST_READ_PHASE => Some(header::handler),
             PREACCESS_PHASE => Some(gate::handler),
             LOG_PHASE => Some(log_phase::handler),
             _ => continue,

@@ -111,8 +111,8 @@ $t->run();
 my ($proxied, $uwsgi) = map { 'backend 127.0.0.1:' . port($_) } 8081, 8082;
 my $address = '127.0.0.1:' . port(8081);
 
-my $origin = 'which looks like another site; add "websocket_guard_forwarded on;" or "proxy_set_header Host $http_host;", '
-    . 'or allow the origin in the backend [backend-origin]';
+my $origin = 'which looks like another site; set "websocket_guard_forwarded host;" in the location, or allow the origin in the '
+    . 'backend [backend-origin]';
 my $other = 'which looks like another site; allow that origin in the backend: it is not the host that the client asked for [backend-origin]';
 my $said = ' and said "status"';
 my $list = q{allow that origin in the application's own list of origins if it has one, else see the backend's log, and that }
@@ -171,7 +171,7 @@ for my $port (8080, 8083, 8084) {
         my ($path, $origin, $status, $reason) = @$case;
         if ($server eq 'hand-made') {
             # What only works in a guarded location is not advised.
-            $reason =~ s/add "websocket_guard_forwarded on;" or (.*;")/set $1 where Upgrade is set/;
+            $reason =~ s/set "websocket_guard_forwarded host;" in the location/set "proxy_set_header Host \$http_host;" where Upgrade is set/;
         }
         is(outcome($t, path => $path, port => $port, origin => $origin, authority => 'app.example:81'),
             "$status, [error] upgrade failed: $reason", join ' ', "$server, $path", $origin // ());

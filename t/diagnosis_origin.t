@@ -10,7 +10,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy map /)->plan(36);
+my $t = Test::Nginx->new()->has(qw/ http proxy map /)->plan(44);
 
 my $conf = <<'EOC';
 
@@ -25,6 +25,10 @@ http {
     %%TEST_GLOBALS_HTTP%%
 
     upstream puma_app {
+        server 127.0.0.1:8081;
+    }
+
+    upstream app.internal {
         server 127.0.0.1:8081;
     }
 
@@ -51,6 +55,18 @@ http {
             websocket_guard_forwarded  off;
             AUTO
             proxy_pass                 http://puma_app;
+        }
+
+        location /domain/ {
+            websocket_guard   on;
+            DOMAIN
+            proxy_pass        http://app.internal;
+        }
+
+        location /own/ {
+            websocket_guard   on;
+            proxy_set_header  Host OWN;
+            proxy_pass        http://puma_app;
         }
 
         location /host/ {
@@ -86,7 +102,8 @@ $t->run();
 my $backend = 'backend 127.0.0.1:' . port(8081);
 my $app = 'app.example';
 my $hand = 'set "proxy_set_header Host $http_host;" where Upgrade is set, or allow the origin in the backend';
-my $auto = 'add "websocket_guard_forwarded on;" or "proxy_set_header Host $http_host;", or allow the origin in the backend';
+my $else = 'or allow the origin in the backend';
+my $auto = qq{set "websocket_guard_forwarded host;" in the location, $else};
 my $proto = 'have X-Forwarded-Proto say https, also where TLS ends in front of this nginx, or allow the origin in the backend';
 my $cookies = ', else see that cookies or tokens reach it';
 my $path = ', else correct the path in the client';
@@ -99,6 +116,12 @@ for my $case ([400, ''], [401, $cookies], [403, ''], [404, $path]) {
     is(try("/$status", "http://$app"), line($status, "$sent$name; $hand$else"), "by hand, $status");
     is(try("/auto/$status", "http://$app"), line($status, "$sent$name; $auto$else"), "auto, $status");
 }
+
+# The guard's word for it does nothing where Host is set by hand, or where proxy_pass names a domain.
+is(try('/domain/403', "http://$app"), line(403, qq{it was sent Host "app.internal" with Origin "http://$app", which looks like another }
+    . qq{site; set "proxy_set_header Host \$http_host;" beside the location's other headers, $else}), 'a domain');
+is(try('/own/403', "http://$app"), line(403, qq{it was sent Host "puma.internal" with Origin "http://$app", which looks like another }
+    . qq{site; have the location's "proxy_set_header Host" say \$http_host, $else}), 'a Host of its own');
 
 # The scheme.
 is(try('/host/403', "https://$app"), line(403, qq{it was sent Origin "https://$app" without X-Forwarded-Proto, which looks }
@@ -131,24 +154,30 @@ is(try('/same/list/404', "https://$app"), qq{404, [error] upgrade failed: $backe
 like(try('/status?405', "http://$app"), qr/^405, [^;]* it has no WebSocket there; correct the path/, 'not an origin, 405');
 
 # What the lines say.
-configure('proxy_set_header Host $http_host;', 'websocket_guard_forwarded on;', 'proxy_set_header X-Forwarded-Proto https;');
+configure('proxy_set_header Host $http_host;', 'websocket_guard_forwarded host;', 'proxy_set_header X-Forwarded-Proto https;',
+    'proxy_set_header Host $http_host;', '$http_host');
 reload($t);
 for my $status (400, 401, 403, 404) {
     is(try("/$status", "http://$app"), 101, "by hand, $status, Host");
     is(try("/auto/$status", "http://$app"), 101, "auto, $status, forwarded");
     is(try("/host/$status", "https://$app"), 101, "$status, the scheme");
+    is(try("/domain/$status", "http://$app"), 101, "a domain, $status, Host");
+    is(try("/own/$status", "http://$app"), 101, "a Host of its own, $status, Host");
 }
+
+# Nothing but the Host: a proxy in front that ends TLS says so itself.
+is(try('/auto/403', "https://$app", 'X-Forwarded-Proto: https'), 101, 'auto, X-Forwarded-Proto as it came');
 configure('', 'proxy_set_header Host $http_host;', '');
 reload($t);
-is(try("/auto/$_", "http://$app"), 101, "auto, $_, Host") for 400, 401, 403, 404;
+is(try('/auto/403', "http://$app"), 101, 'auto, Host by hand');
 
 # Besides, other things than an origin.
 is(try('/same/403', "https://$app"), 101, 'all the same');
 is(try('/ws', "http://$app"), 101, 'a backend that does not compare');
 
 sub configure {
-    my ($headers, $auto, $proto) = @_;
-    my $text = $conf =~ s/HEADERS/$headers/r;
+    my ($headers, $auto, $proto, $domain, $own) = @_;
+    my $text = $conf =~ s/HEADERS/$headers/r =~ s/DOMAIN/$domain \/\/ ''/er =~ s/OWN/$own \/\/ 'puma.internal'/er;
     $text =~ s/websocket_guard_forwarded +off;\n// if $auto;
     $t->write_file_expand('nginx.conf', $text =~ s/AUTO/$auto/r);
     $t->write_file('proto.conf', $proto);

@@ -83,7 +83,7 @@ $t->run();
 my $backend = 'backend 127.0.0.1:' . port(8081);
 my $name = 'Host "chat_app" is no name of a host, because of the "_"';
 my $by_hand = 'set "proxy_set_header Host $http_host;" where Upgrade is set';
-my $in_on = 'add "websocket_guard_forwarded on;" or "proxy_set_header Host $http_host;"';
+my $in_on = 'set "websocket_guard_forwarded host;" in the location';
 my $broker = 'said "Sec-WebSocket-Protocol must name mqtt"';
 my $offer = 'have the client offer the subprotocol that the backend wants (new WebSocket(url, [name]))';
 my $end = '[backend-bad-handshake]';

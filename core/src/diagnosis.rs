@@ -26,7 +26,8 @@ use crate::findings::{EndFinding, Finding, Level, RunFinding};
 pub use connect::{Cause, Step, Unconnected};
 pub use facts::{
     Alteration, Asks, BackendFacts, Dropped, Early, EarlySigns, Facts, Failure, Gate, Handler,
-    Limit, NamedPlace, OtherServer, OwnSettings, Preface, Reached, Sent, SwitchFault, Waiting,
+    HostFrom, Limit, NamedPlace, OtherServer, OwnSettings, Preface, Reached, Sent, SwitchFault,
+    Waiting,
 };
 pub use redirect::{tells_tls, TLS_IN_FRONT};
 pub use tunnel::{End, EndSigns, FrameError, TunnelEnd};

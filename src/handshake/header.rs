@@ -1,4 +1,4 @@
-//! The Upgrade header, as soon as it has come.
+//! The Upgrade header, as soon as it has come, and the end of the header.
 //!
 //! nginx looks up the handler of each request header in a table that is built for every
 //! configuration. The guard puts its own in the place of that for Upgrade.
@@ -97,4 +97,20 @@ unsafe extern "C" fn upgrade_line(
             Status::NGX_ERROR.into()
         }
     }
+}
+
+/// The handler of the first phase, which an error page for a request that nginx has refused before does not come to
+/// (`ngx_http_handler`).
+///
+/// # Safety
+/// Called by nginx with a live request.
+pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes a live request.
+    let request = unsafe { Request::live(r) };
+    if request.may_have_attempt() {
+        if let Some(attempt) = request.attempt() {
+            attempt.begin();
+        }
+    }
+    Status::NGX_DECLINED.into()
 }

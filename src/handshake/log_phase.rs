@@ -12,7 +12,7 @@ use crate::request::view::Request;
 pub unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: `r` is a live request.
     let request = unsafe { Request::live(r) };
-    let refused = matches!(request.raw().err_status, 400 | 413);
+    let refused = matches!(request.raw().err_status, 400 | 413) || request.is_header_incomplete();
     let has_key = request.has_key();
     if request.may_have_attempt() || refused || has_key {
         conclude(&request, refused || has_key);

@@ -285,9 +285,16 @@ impl Variable for HostUnlessDomain {
     fn value(request: &Request, _conf: &LocationConf) -> Option<ngx_str_t> {
         let domain = request
             .proxy_host()
-            .filter(|host| !names_no_site(host.as_bytes(), || keepalive::is_block(request)));
+            .filter(|host| !names_no_site(host.as_bytes(), || goes_to_block(request)));
         Some(domain.unwrap_or_else(|| request.host()))
     }
+}
+
+fn goes_to_block(request: &Request) -> bool {
+    request.upstream().is_some_and(|upstream| {
+        // SAFETY: the upstream belongs to the live request.
+        keepalive::is_block(request, unsafe { upstream.as_ref() })
+    })
 }
 
 /// The scheme that the client used, for X-Forwarded-Proto.

@@ -27,6 +27,13 @@ WEBSOCKET_GUARD_BIT(limit_req_status)
 WEBSOCKET_GUARD_BIT(limit_conn_status)
 WEBSOCKET_GUARD_BIT(header_sent)
 
+/* Whether the header of the request was not read to its end (HTTP/1). */
+static inline ngx_uint_t
+websocket_guard_reading(const ngx_http_request_t *r)
+{
+    return r->http_state == NGX_HTTP_READING_REQUEST_STATE;
+}
+
 static inline void
 websocket_guard_lift_limit_rate(ngx_http_request_t *r)
 {

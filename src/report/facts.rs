@@ -1,20 +1,23 @@
 //! Gathers what nginx knows about a request, for the diagnosis.
 
-use ngx::ffi::{ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_msec_t, ngx_uint_t};
+use ngx::ffi::{
+    ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_keyval_t, ngx_msec_t, ngx_uint_t,
+};
 use ngx::http::{HttpModuleServerConf, NgxHttpCoreModule};
 use websocket_guard_core::config::{Answer, Answering, Refusal};
 use websocket_guard_core::diagnosis::{
     tells_tls, Alteration, Asks, BackendFacts, Early, EarlySigns, Facts, Failure, Gate, Handler,
-    Limit, NamedPlace, Preface, Reached, Sent, TLS_IN_FRONT,
+    HostFrom, Limit, NamedPlace, Preface, Reached, Sent, TLS_IN_FRONT,
 };
 use websocket_guard_core::http::field;
 use websocket_guard_core::http::head::Head;
+use websocket_guard_core::http::host::names_no_site;
 use websocket_guard_core::http::target::nearest;
 use websocket_guard_core::http::version::HttpVersion;
 use websocket_guard_core::words::{is_polled, Marked, Mode, Place};
 
 use crate::configuration::conf::LocationConf;
-use crate::configuration::recipe::headers::sets_proto;
+use crate::configuration::recipe::headers::{sets_host, sets_proto};
 use crate::nginx::bytes;
 use crate::nginx::elements;
 use crate::nginx::http_version;
@@ -23,6 +26,7 @@ use crate::request::attempt::{Attempt, Checked};
 use crate::request::connect;
 use crate::request::exchange::Exchange;
 use crate::request::judge;
+use crate::request::keepalive;
 use crate::request::other_server::other_server;
 use crate::request::view::{Location, Request};
 
@@ -35,6 +39,7 @@ const LIMIT_CONN_REJECTED: ngx_uint_t = 2;
 /// The facts about a main request that has got its answer.
 pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'static>> {
     let r = request.raw();
+    let refused_early = is_refused_early(request, attempt);
     let reached = match attempt {
         Some(attempt) => attempt.reached_location(),
         None => request.reached_phases(),
@@ -48,6 +53,8 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         None if attempt.is_some_and(Attempt::reached_location) => None,
         None => request.upstream(),
     };
+    // It has to do with nothing but an error page.
+    let upstream = upstream.filter(|_| !refused_early);
     let upstream = upstream.map(|upstream| {
         // SAFETY: the upstream lives in the request's pool (see `exchange`); nothing changes it meanwhile.
         let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
@@ -74,11 +81,11 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         by_subrequest: denied.is_some(),
         serves_files: handler == Handler::Static,
     };
-    let answered_by = (upstream.is_none() || denied.is_some())
+    let answered_by = (!refused_early && (upstream.is_none() || denied.is_some()))
         .then(|| answered_by(request, attempt, location, refusal))
         .flatten();
     // Only a page for the error that was answered somewhere else.
-    let is_error_page = attempt.is_some_and(Attempt::only_reached_error_page);
+    let is_error_page = refused_early || attempt.is_some_and(Attempt::only_reached_error_page);
 
     Some(Facts {
         mode: location.conf.mode(),
@@ -122,7 +129,8 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
                 .unwrap_or_else(|| bytes(request.connection().addr_text)),
         },
         gate,
-        early: Early::infer(status, early_signs(request, attempt)),
+        refused_early,
+        early: Early::infer(status, early_signs(request, refused_early)),
         status,
         redirect: redirect
             .map(|line| bytes(line.value))
@@ -167,7 +175,7 @@ fn marked_location(request: &Request, location: Location) -> Option<&'static [u8
 fn preface(request: &Request) -> Option<Preface> {
     const KEY: &[u8] = b"sec-websocket-key:";
 
-    if request.raw().err_status != 400 || request.reached_phases() {
+    if !request.is_header_incomplete() {
         return None;
     }
     let received = request.received()?;
@@ -231,30 +239,30 @@ pub fn handler(upstream: &ngx_http_upstream_t) -> Handler {
 
 /// What the client asked for, as it was noted before anything changed, or as it still is.
 fn checked(request: &Request, attempt: Option<&Attempt>, location: Location) -> Checked {
-    if let Some(checked) = attempt.and_then(|attempt| attempt.checked.get()) {
-        return checked;
-    }
-    let mut checked = Checked {
-        asks: Asks::Nothing,
-        upgrade: b"",
-        dropped: None,
-        method: bytes(request.raw().method_name),
-        gate: Gate::Passed,
-    };
-    if request.has_upgrade() {
-        checked = judge::check(request, location.conf, &request.handshake());
-        if came_to_nothing(request, attempt) {
-            // nginx gave up before its phases, maybe with half of the header read.
-            checked.gate = Gate::Passed;
-        }
+    let noted = attempt.and_then(|attempt| attempt.checked.get());
+    let mut checked = noted.unwrap_or_else(|| match request.has_upgrade() {
+        true => judge::check(request, location.conf, &request.handshake()),
+        false => Checked {
+            asks: Asks::Nothing,
+            upgrade: b"",
+            dropped: None,
+            method: bytes(request.raw().method_name),
+            gate: Gate::Passed,
+        },
+    });
+    if is_refused_early(request, attempt) {
+        // Maybe only half of the header was read.
+        checked.gate = Gate::Passed;
     }
     checked
 }
 
-/// Whether nginx gave the request up before its phases. What it calls a valid location it also denies
-/// after `rewrite ... break`.
-fn came_to_nothing(request: &Request, attempt: Option<&Attempt>) -> bool {
-    !request.reached_phases() && !attempt.is_some_and(Attempt::reached_location)
+/// Whether nginx refused the request before it ran its phases, and brought it to a location for an error page at most.
+fn is_refused_early(request: &Request, attempt: Option<&Attempt>) -> bool {
+    match attempt {
+        Some(attempt) => attempt.is_refused_early(),
+        None => request.is_header_incomplete() || !request.reached_phases(),
+    }
 }
 
 /// The status of a request without an attempt.
@@ -285,15 +293,14 @@ fn limit(request: &Request) -> Limit {
     }
 }
 
-fn early_signs(request: &Request, attempt: Option<&Attempt>) -> EarlySigns {
+fn early_signs(request: &Request, no_phases: bool) -> EarlySigns {
     let r = request.raw();
     // SAFETY: a request has a client connection until it is freed.
     let tls_listener =
         unsafe { r.http_connection.as_ref() }.is_some_and(|connection| connection.ssl() != 0);
     let (certificate_missing, certificate_rejected) = client_certificate(request);
     EarlySigns {
-        no_phases: came_to_nothing(request, attempt)
-            || attempt.is_some_and(Attempt::only_reached_error_page),
+        no_phases,
         lingering_close: request.closes_lingering(),
         tls_listener,
         tls_connection: speaks_tls(request.connection()),
@@ -364,6 +371,11 @@ fn describe_upstream(
         connection: as_sent(sent, "Connection"),
         altered: conf.and_then(|conf| alteration(request, conf, sent)),
         host: sent.and_then(|sent| sent.value("Host")),
+        host_from: exchange
+            .and_then(|exchange| exchange.location)
+            .map_or(HostFrom::Unknown, |location| {
+                host_from(request, location.conf, upstream, sent)
+            }),
         origin: as_sent(sent, "Origin"),
         subprotocols: as_sent(sent, "Sec-WebSocket-Protocol"),
         tls: upstream.schema.as_bytes() == b"https://",
@@ -386,12 +398,35 @@ fn describe_upstream(
 
 /// Whether the guard sets X-Forwarded-Proto in a location.
 fn says_proto(request: &Request, conf: &LocationConf) -> bool {
-    let proxy = request.main_conf().and_then(|main| main.proxies.first()?.as_ref());
-    let (Some(proxy), Some(loc_conf)) = (proxy, conf.recipe.loc_conf) else { return false };
-    let Some(list) = proxy.headers_source else { return false };
+    headers(request, conf).is_some_and(sets_proto)
+}
+
+/// What a location says of the headers for its backend, and what the guard has added.
+fn headers(request: &Request, conf: &LocationConf) -> Option<&'static [ngx_keyval_t]> {
+    let proxy = request.main_conf().and_then(|main| main.proxies.first()?.as_ref())?;
+    let (loc_conf, list) = (conf.recipe.loc_conf?, proxy.headers_source?);
     // SAFETY: the array has the module's configuration of the location, whose list does not change any more.
-    let headers = unsafe { elements(list.read(proxy.location_conf(loc_conf.as_ptr()))) };
-    sets_proto(headers)
+    Some(unsafe { elements(list.read(proxy.location_conf(loc_conf.as_ptr()))) })
+}
+
+/// What the Host for a backend came from.
+fn host_from(
+    request: &Request,
+    conf: &LocationConf,
+    upstream: &ngx_http_upstream_t,
+    sent: Option<Head<'static>>,
+) -> HostFrom {
+    let Some((headers, host)) = headers(request, conf).zip(sent.and_then(|it| it.value("Host")))
+    else {
+        return HostFrom::Unknown;
+    };
+    if sets_host(headers) {
+        return HostFrom::Directive;
+    }
+    match names_no_site(host, || keepalive::is_block(request, upstream)) {
+        true => HostFrom::NoSite,
+        false => HostFrom::Domain,
+    }
 }
 
 fn reached(connect_time: ngx_msec_t, header_time: ngx_msec_t) -> Reached {

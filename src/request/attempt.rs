@@ -36,6 +36,8 @@ pub struct Attempt {
     current: Cell<Option<Location>>,
     /// The same, not counting the pages that stand for an error.
     intended: Cell<Option<Location>>,
+    /// Whether the request came to its first phase. What nginx refuses before comes to later ones for an error page.
+    begun: Cell<bool>,
     /// Whether the last was such a page, and whether even the first was.
     for_error_page: Cell<bool>,
     only_error_page: Cell<bool>,
@@ -85,6 +87,16 @@ pub struct Checked {
 }
 
 impl Attempt {
+    /// Notes that nginx has found no fault with the request, and runs its phases.
+    pub fn begin(&self) {
+        self.begun.set(true);
+    }
+
+    /// Whether nginx refused the request before it ran its phases.
+    pub fn is_refused_early(&self) -> bool {
+        !self.begun.get()
+    }
+
     /// Notes which location the request has come to, if it is about to run there. What follows a
     /// request, `post_action`, is none of its locations.
     pub fn enter(&self, request: &Request) {
@@ -95,6 +107,10 @@ impl Attempt {
         self.forwarded.set(None);
         let location = Location::of(request);
         let for_error_page = is_for_error(request);
+        if !for_error_page {
+            // Another module may have set the header since.
+            self.begin();
+        }
         self.for_error_page.set(for_error_page);
         if self.current.replace(location).is_none() {
             self.only_error_page.set(for_error_page);

@@ -21,12 +21,10 @@ pub fn keeps_connections(request: &Request) -> bool {
     }
 }
 
-/// Whether the request's upstream is a block of the configuration, whose name nobody else needs to know.
-pub fn is_block(request: &Request) -> bool {
-    let upstream = request.upstream().and_then(|upstream| {
-        // SAFETY: the upstream belongs to the live request.
-        unsafe { find(request, upstream.as_ref()) }
-    });
+/// Whether an upstream of the request is a block of the configuration, whose name nobody else needs to know.
+pub fn is_block(request: &Request, upstream: &ngx_http_upstream_t) -> bool {
+    // SAFETY: the upstream is the request's.
+    let upstream = unsafe { find(request, upstream) };
     upstream.is_some_and(|upstream| upstream.flags & NGX_HTTP_UPSTREAM_CREATE as ngx_uint_t != 0)
 }
 

@@ -98,7 +98,14 @@ impl Request {
         self.bit(bits::websocket_guard_waited) && self.bit(bits::websocket_guard_header_only)
     }
 
-    /// Whether the request came to its phases (`ngx_http_handler`).
+    /// Whether nginx gave the request up before it had read its header to the end. Only HTTP/1 is read in pieces
+    /// (`ngx_http_process_request_headers`).
+    pub fn is_header_incomplete(&self) -> bool {
+        matches!(self.http_version(), HttpVersion::Http10 | HttpVersion::Http11)
+            && self.bit(bits::websocket_guard_reading)
+    }
+
+    /// Whether the request came to its phases (`ngx_http_handler`), be it for an error page.
     pub fn reached_phases(&self) -> bool {
         self.bit(bits::websocket_guard_valid_location)
     }

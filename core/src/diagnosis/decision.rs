@@ -39,7 +39,7 @@ fn plain(facts: &Facts) -> Option<RunFinding> {
         // The Upgrade header may have been among what was not read. Only a WebSocket client sends a key.
         return facts.key.then_some(RunFinding::HeaderTooLarge);
     }
-    if facts.gave_up_reading() {
+    if facts.refused_early {
         return facts.key.then_some(RunFinding::NotProxied);
     }
     if facts.key {
@@ -67,7 +67,7 @@ fn other_protocol(facts: &Facts) -> Option<RunFinding> {
     if facts.early.is_some() || facts.backend_answered(101) {
         return None;
     }
-    if facts.gave_up_reading() {
+    if facts.refused_early {
         return facts.key.then_some(RunFinding::NotProxied);
     }
     if facts.mode.is_guarded() && facts.has_no_upgrade_header() {
@@ -111,11 +111,15 @@ fn websocket(facts: &Facts) -> Option<RunFinding> {
 
 /// What the client sent.
 fn client(facts: &Facts) -> Option<RunFinding> {
-    gate(facts).or(facts.early.map(|early| match early {
+    let early = facts.early.map(|early| match early {
         Early::PlainOnTls => RunFinding::TlsMismatch,
         Early::CertificateRejected | Early::CertificateMissing => RunFinding::ClientCertificate,
         Early::HeaderTooLarge | Early::UriTooLong => RunFinding::HeaderTooLarge,
-    }))
+    });
+    // nginx itself knows these and serves them nowhere (ngx_http_process_request_header).
+    let method =
+        matches!(facts.method, b"TRACE" | b"CONNECT").then_some(RunFinding::HandshakeMethod);
+    gate(facts).or(early).or(method.filter(|_| facts.refused_early))
 }
 
 fn gate(facts: &Facts) -> Option<RunFinding> {
@@ -138,6 +142,13 @@ fn gate(facts: &Facts) -> Option<RunFinding> {
 
 /// What nginx answered by itself.
 fn nginx(facts: &Facts) -> Option<RunFinding> {
+    if facts.refused_early {
+        return Some(if facts.status == 499 {
+            RunFinding::ClientGone
+        } else {
+            RunFinding::NotProxied
+        });
+    }
     // What a sign-in answers, which may be an application of its own, is not the backend's answer.
     let redirects = (facts.upstream.is_none() || facts.auth_refused()) && is_redirect(facts.status);
     let refuses = facts.limit != Limit::Passed

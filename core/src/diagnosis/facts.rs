@@ -83,7 +83,10 @@ pub struct Facts<'a> {
     pub peer: &'a [u8],
     /// What the gate found, or would have found: in `off` and `check` computed at the log phase.
     pub gate: Gate<'a>,
-    /// Set if nginx refused the request before its phases ran.
+    /// Whether nginx refused the request before its phases ran, maybe with half of the header unread: then nothing can be
+    /// told from what is missing there, and no location has to do with it.
+    pub refused_early: bool,
+    /// Why it did so, if that is known.
     pub early: Option<Early>,
 
     /// What the client got: `r->err_status`, or `r->headers_out.status` if that is 0. 499 if the
@@ -121,6 +124,8 @@ pub struct BackendFacts<'a> {
     pub altered: Option<Alteration<'a>>,
     /// The Host that was sent.
     pub host: Option<&'a [u8]>,
+    /// What decides on it.
+    pub host_from: HostFrom,
     /// The Origin that was sent.
     pub origin: Sent<'a>,
     /// The Sec-WebSocket-Protocol that was sent.
@@ -286,8 +291,7 @@ pub enum Early {
 /// What is left of an early refusal at the log phase.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EarlySigns {
-    /// `ngx_http_handler` was not reached: `r->valid_location` is 0, or the phases ran only for an
-    /// error_page.
+    /// `ngx_http_handler` was not reached but for an error_page.
     pub no_phases: bool,
     /// `r->lingering_close`: where the phases did not run, only a header that is too large sets it.
     pub lingering_close: bool,
@@ -313,12 +317,12 @@ impl Early {
         if !signs.no_phases {
             return None;
         }
+        // An error_page may have made any status of it.
         match status {
             414 => return Some(Self::UriTooLong),
-            400 if signs.lingering_close => return Some(Self::HeaderTooLarge),
+            _ if signs.lingering_close => return Some(Self::HeaderTooLarge),
             _ => {}
         }
-        // An error_page may have made any status of it.
         if signs.certificate_missing {
             return Some(Self::CertificateMissing);
         }
@@ -346,6 +350,19 @@ pub enum Sent<'a> {
     Nothing,
     /// Its value.
     Value(&'a [u8]),
+}
+
+/// What the Host for a backend comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostFrom {
+    /// That is not known.
+    Unknown,
+    /// A proxy_set_header, which the guard leaves alone.
+    Directive,
+    /// It is what proxy_pass names, and no site can be called so: `websocket_guard_forwarded host` would send the client's.
+    NoSite,
+    /// It is the domain that proxy_pass names.
+    Domain,
 }
 
 /// What a location does to the handshake.
@@ -449,6 +466,7 @@ impl Default for Facts<'_> {
             via: None,
             peer: b"",
             gate: Gate::Passed,
+            refused_early: false,
             early: None,
             status: 0,
             redirect: None,
@@ -471,6 +489,7 @@ impl Default for BackendFacts<'_> {
             connection: Sent::Unknown,
             altered: None,
             host: None,
+            host_from: HostFrom::Unknown,
             origin: Sent::Unknown,
             subprotocols: Sent::Unknown,
             tls: false,
@@ -495,15 +514,6 @@ impl Facts<'_> {
     pub(super) fn uri_changed(&self) -> bool {
         let sent = self.upstream.unwrap_or_default().uri;
         !sent.is_empty() && differs_beyond_prefix(self.uri, sent)
-    }
-
-    /// Whether nginx found fault with the request before it looked for a location, maybe with half
-    /// of the header unread: nothing can be told from what is missing there.
-    pub(super) fn gave_up_reading(&self) -> bool {
-        self.location.is_none()
-            && self.upstream.is_none()
-            && self.answered_by.is_none()
-            && matches!(self.status, 400 | 408)
     }
 }
 

@@ -124,7 +124,7 @@ fn cause(f: &mut Formatter, finding: RunFinding, facts: &Facts) -> fmt::Result {
 /// The fix of the catalogue, or a better one where the facts allow it.
 fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
     let usual = finding.entry().fix;
-    if finding == RunFinding::NotProxied && facts.gave_up_reading() {
+    if finding == RunFinding::NotProxied && facts.refused_early {
         return "see what nginx says about it with \"error_log ... info\"";
     }
     if let (RunFinding::NotProxied | RunFinding::AccessDenied, Some(answer)) =
@@ -140,7 +140,7 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Repeated(_), .. }) => {
             "correct the client, or the proxy in front of this nginx"
         }
-        (RunFinding::BackendOrigin, _) => origin::fix(facts, usual),
+        (RunFinding::BackendOrigin, _) => origin::fix(facts),
         (RunFinding::BackendAuth, _) if own_list_may_refuse(facts) => {
             "allow that origin in the application's own list of origins if it has one, else see \
                     the backend's log, and that cookies or tokens reach it"

@@ -465,7 +465,12 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BackendOrigin,
-            Facts { mode: Mode::On, ..upstream(403, |u| u.host = Some(b"backend")) },
+            Facts {
+                mode: Mode::On,
+                ..upstream(403, |u| {
+                    (u.host, u.host_from) = (Some(&b"backend"[..]), HostFrom::NoSite)
+                })
+            },
             vec![
                 answered(403),
                 Facts { origin: None, ..upstream(403, |u| u.host = Some(b"backend")) },
@@ -655,14 +660,32 @@ fn the_first_thing_that_is_wrong_is_the_cause() {
 
 #[test]
 fn a_request_that_came_to_no_location_is_in_no_wrong_one() {
-    let facts =
-        Facts { location: None, marked_location: Some(b"/ws/"), upstream: None, ..answered(400) };
+    let facts = Facts {
+        location: None,
+        refused_early: true,
+        marked_location: Some(b"/ws/"),
+        other_server: Some(OtherServer { server: b"a", location: CHAT }),
+        upstream: None,
+        ..answered(400)
+    };
     assert_eq!(finding(&facts), Some(Finding::NotProxied));
     assert_eq!(
         line(&facts),
         "websocket_guard: upgrade failed: nginx refused the request with 400 before it looked for \
          a location; see what nginx says about it with \"error_log ... info\" [not-proxied]"
     );
+    // Whatever an error_page made of it.
+    let page = Facts { status: 200, ..facts };
+    assert_eq!(finding(&page), Some(Finding::NotProxied));
+    assert!(line(&page).contains("for a location, and an error_page made 200 of it; see"));
+    let redirect = Facts { status: 302, redirect: Some(b"/"), ..facts };
+    assert_eq!(finding(&redirect), Some(Finding::NotProxied));
+
+    // nginx serves these methods nowhere.
+    assert_eq!(finding(&Facts { method: b"TRACE", ..page }), Some(Finding::HandshakeMethod));
+    assert_eq!(finding(&Facts { method: b"POST", ..page }), Some(Finding::NotProxied));
+    let trace = Facts { method: b"TRACE", refused_early: false, location: Some(CHAT), ..page };
+    assert_ne!(finding(&trace), Some(Finding::HandshakeMethod));
 
     // The header was not read to its end.
     for asks in [Asks::Nothing, Asks::Other] {
@@ -967,8 +990,11 @@ fn what_is_peculiar_about_a_handshake_that_was_refused() {
             "affinity",
         ),
         (
-            told(b"chat_app", None, b"", |f| f.mode = Mode::On),
-            "websocket_guard_forwarded on",
+            told(b"chat_app", None, b"", |f| {
+                f.mode = Mode::On;
+                f.upstream.as_mut().unwrap().host_from = HostFrom::NoSite;
+            }),
+            "set \"websocket_guard_forwarded host;\" in the location",
             "affinity",
         ),
         // It is the client's own.
@@ -1577,6 +1603,12 @@ impl<'a> Any<'a> {
             connection: self.sent(),
             altered: self.flag().then(|| self.one_of(&alterations)),
             host: self.maybe(),
+            host_from: self.one_of(&[
+                HostFrom::Unknown,
+                HostFrom::Directive,
+                HostFrom::NoSite,
+                HostFrom::Domain,
+            ]),
             origin: self.sent(),
             subprotocols: self.sent(),
             tls: self.flag(),
@@ -1661,6 +1693,7 @@ impl<'a> Any<'a> {
             via: self.maybe(),
             peer: self.bytes(),
             gate: self.gate(),
+            refused_early: self.number() % 8 == 1,
             early: (self.number() % 8 == 1).then(|| self.one_of(&early)),
             status: self.status(),
             redirect: self.maybe(),

@@ -1183,9 +1183,9 @@ events {
     BackendOrigin "backend-origin", CONFIGURED;
     title: "the backend's origin check failed",
     cause: "the backend compares Origin with the Host and the scheme that it got, and they differ, usually because nginx sent the upstream's name as Host, or because X-Forwarded-Proto does not say https; such checks answer 400, 401, 403 or 404",
-    fix: "add \"websocket_guard_forwarded on;\" or \"proxy_set_header Host $http_host;\", or allow the origin in the backend",
+    fix: "set \"websocket_guard_forwarded host;\" or \"proxy_set_header Host $http_host;\", or allow the origin in the backend",
     symptom: "browsers get 403 (or 400, 401, 404), while wscat, which sends no Origin, gets through",
-    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 403: it was sent Host \"backend\" with Origin \"https://app.example.com\", which looks like another site; add \"websocket_guard_forwarded on;\" or \"proxy_set_header Host $http_host;\", or allow the origin in the backend [backend-origin]";
+    example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 403: it was sent Host \"backend\" with Origin \"https://app.example.com\", which looks like another site; set \"websocket_guard_forwarded host;\" in the location, or allow the origin in the backend [backend-origin]";
 
     BackendAuth "backend-auth", CONFIGURED;
     title: "the backend refused access",

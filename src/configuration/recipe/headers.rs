@@ -47,6 +47,15 @@ pub fn sets_proto(entries: &[ngx_keyval_t]) -> bool {
     protos.any(|entry| entry.value.as_bytes() == PROTO.value.as_bytes())
 }
 
+/// Whether a list has a Host that is not the guard's.
+pub fn sets_host(entries: &[ngx_keyval_t]) -> bool {
+    let mut hosts = entries.iter().filter(|entry| same_header(entry, &HOST[0]));
+    hosts.any(|entry| {
+        let value = entry.value.as_bytes();
+        ![HOST[0], ALL[0]].iter().any(|guards| guards.value.as_bytes() == value)
+    })
+}
+
 impl Forwarded {
     fn headers(self) -> &'static [ngx_keyval_t] {
         match self {

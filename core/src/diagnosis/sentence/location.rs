@@ -39,11 +39,14 @@ pub fn wrong_server(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 pub fn not_proxied(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let place = Where(facts.location);
     let status = facts.status;
-    if facts.gave_up_reading() {
-        return write!(
-            f,
-            "nginx refused the request with {status} before it looked for a location"
-        );
+    if facts.refused_early {
+        f.write_str("nginx refused the request ")?;
+        return match status {
+            400.. => write!(f, "with {status} before it looked for a location"),
+            _ => {
+                write!(f, "before it looked for a location, and an error_page made {status} of it")
+            }
+        };
     }
     match facts.handler {
         Handler::Static => {

@@ -53,7 +53,10 @@ pub fn fix(
             any = true;
         }
     }
-    f.write_str(if finding == RunFinding::BackendOrigin { fix::otherwise(facts) } else { "" })
+    match finding {
+        RunFinding::BackendOrigin => fix::otherwise(f, facts),
+        _ => Ok(()),
+    }
 }
 
 fn fix_of(oddity: Oddity, facts: &Facts) -> &'static str {
@@ -67,8 +70,7 @@ fn fix_of(oddity: Oddity, facts: &Facts) -> &'static str {
             "have the client offer the subprotocol that the backend wants (new WebSocket(url, [name]))"
         }
         Oddity::Host { asked: true, .. } => "give the site a name without \"_\"",
-        Oddity::Host { .. } if facts.mode.is_guarded() => fix::HOST_GUARDED,
-        Oddity::Host { .. } => fix::HOST,
+        Oddity::Host { .. } => fix::host(facts),
     }
 }
 
