@@ -51,7 +51,7 @@ run_backend($t, 8081, handlers => {
 });
 $t->run();
 
-my $expected = $knows ? qr/^101\z/ : qr/^\d+, \[error\] upgrade failed: backend \S+ answered 103 .* \[backend-not-websocket\]\z/;
+my $expected = $knows ? qr/^101\z/ : qr/^\d+, \[error\] upgrade failed: backend \S+ sent 103 .* \[backend-not-websocket\]\z/;
 for my $path (qw{ /on/hints /auto/hints }) {
     my $echo = '';
     like(outcome($t, sub {

@@ -52,13 +52,18 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             return status;
         }
     }
-    // SAFETY: the static is only written while a configuration is read; the next filter takes a live request.
-    unsafe {
+    // SAFETY: the static is only written while a configuration is read; the next filter takes a live request, and
+    // leaves it so for the caller of this one.
+    let status = unsafe {
         match NEXT_HEADER {
             Some(next) => next(r),
             None => Status::NGX_OK.into(),
         }
+    };
+    if concerned && request.raw().headers_out.status == SWITCHING_PROTOCOLS && request.is_main() {
+        switch::verify_delivered(&request);
     }
+    status
 }
 
 /// Looks at the header of a 101, of the answer to a handshake, or to a subrequest; `Err` holds the status

@@ -240,6 +240,9 @@ unsafe fn failure(
         Some(Failure::Reset)
     } else if read.eof() != 0 {
         Some(Failure::Closed)
+    } else if !buffer.start.is_null() && buffer.last != buffer.start && exchange.is_proxied() {
+        // It goes on, but nginx reads no further (`ngx_http_upstream_process_header`).
+        Some(Failure::BadHeader)
     } else {
         None
     }

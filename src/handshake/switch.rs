@@ -6,7 +6,9 @@ use ngx::ffi::{
 };
 use websocket_guard_core::diagnosis::SwitchFault;
 use websocket_guard_core::handshake::switch::{Offer, Switch};
-use websocket_guard_core::http::field::{self, Fields};
+use websocket_guard_core::handshake::upgrade::WEBSOCKET;
+use websocket_guard_core::http::field::{self, Fields, Values};
+use websocket_guard_core::http::token::contains_token;
 
 use crate::configuration::conf::LocationConf;
 use crate::nginx::fields;
@@ -41,6 +43,7 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
         None => false,
         Some(SwitchFault::Unsolicited) => true,
         Some(SwitchFault::Wrong(fault)) => fault.is_fatal(),
+        Some(SwitchFault::Delivered(_)) => false,
     };
     if fatal && guarded {
         return Err(refuse(request));
@@ -54,6 +57,48 @@ pub fn verify(request: Request) -> Result<(), ngx_int_t> {
     }
     Ok(())
 }
+
+/// Called when the header of a 101 has come through all filters: what they made of it is what the client sees. It is
+/// on its way by then.
+pub fn verify_delivered(request: &Request) {
+    let (Some(upstream), Some(attempt)) = (request.upstream(), request.attempt()) else { return };
+    let Some(exchange) = attempt.exchange(request).filter(|it| it.switch_fault().is_none()) else {
+        return;
+    };
+    // SAFETY: the upstream belongs to the live request; nothing changes it meanwhile.
+    let upstream: &'static ngx_http_upstream_t = unsafe { &*upstream.as_ptr() };
+    let backends = switch(fields(&upstream.headers_in.headers));
+    if !attempt.is_tunnel() || !contains_token(backends.upgrade.clone(), WEBSOCKET.as_bytes()) {
+        return;
+    }
+    let delivered = switch(request.response_fields());
+    let [upgrade, key, subprotocols, extensions] = field::find(request.fields(), OF_OFFER);
+    let asked = Offer { upgrade, allowed: None, key, subprotocols, extensions };
+    if let Err(fault) = delivered.verify_delivered(&backends, &asked) {
+        exchange.note_switch_fault(request, SwitchFault::Delivered(fault));
+        // The tunnel may live long; the reason why the client closes it is told now.
+        outcome::report(request);
+    }
+}
+
+/// What a 101 says.
+fn switch<F: Fields<'static>>(lines: F) -> Switch<Values<'static, F>> {
+    let [upgrade, connection, accept, subprotocol, extensions] = field::find(
+        lines,
+        [
+            "Upgrade",
+            "Connection",
+            "Sec-WebSocket-Accept",
+            "Sec-WebSocket-Protocol",
+            "Sec-WebSocket-Extensions",
+        ],
+    );
+    Switch { upgrade, connection, accept, subprotocol, extensions }
+}
+
+/// The headers of a handshake that they answer.
+const OF_OFFER: [&str; 4] =
+    ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"];
 
 /// Called with a header that has the status of an error: it may hide that of a backend that was not asked to switch
 /// protocols, since a guarded location forwards no upgrade for such a page.
@@ -98,21 +143,8 @@ fn compare(
     sent: impl Fields<'static>,
     asked: impl Fields<'static>,
 ) -> Option<SwitchFault<'static>> {
-    let [upgrade, connection, accept, subprotocol, extensions] = field::find(
-        fields(&upstream.headers_in.headers),
-        [
-            "Upgrade",
-            "Connection",
-            "Sec-WebSocket-Accept",
-            "Sec-WebSocket-Protocol",
-            "Sec-WebSocket-Extensions",
-        ],
-    );
-    let switch = Switch { upgrade, connection, accept, subprotocol, extensions };
-    let [upgrade, key, subprotocols, extensions] = field::find(
-        sent,
-        ["Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"],
-    );
+    let switch = switch(fields(&upstream.headers_in.headers));
+    let [upgrade, key, subprotocols, extensions] = field::find(sent, OF_OFFER);
     // A location's own proxy_set_header may have sent more than is allowed.
     let allowed = conf.mode().is_guarded().then(|| conf.protocols());
     let sent = Offer { upgrade, allowed, key, subprotocols, extensions };

@@ -138,6 +138,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
         limit: limit(request),
         auth_status: attempt.and_then(Attempt::auth_status),
         subrequest_101: attempt.and_then(|attempt| attempt.subrequest_101.get()),
+        restricted: restricted(request, location),
         answered_by,
         upstream: upstream.map(|(upstream, _)| upstream),
     })
@@ -164,10 +165,10 @@ fn server(request: &Request, location: Location) -> NamedPlace<'static> {
 /// The location of this server that the URL may have been meant for.
 fn marked_location(request: &Request, location: Location) -> Option<&'static [u8]> {
     let names = request.server_conf()?.guarded_locations().map(bytes);
-    nearest(
-        names.filter(|name| *name != location.core.name.as_bytes()),
-        bytes(request.raw().unparsed_uri),
-    )
+    // No URL leads to a named one.
+    let others =
+        names.filter(|name| *name != location.core.name.as_bytes() && !name.starts_with(b"@"));
+    nearest(others, bytes(request.raw().unparsed_uri))
 }
 
 /// What a load balancer put in front of the request line. Any client may send that, so it counts only with a
@@ -219,6 +220,13 @@ fn answered_by(
         return found;
     }
     answers.get(&location.conf.number)?.answers.responsible(refusal)
+}
+
+/// Whether there are access rules in a location; `None` if that was not looked for.
+fn restricted(request: &Request, location: Location) -> Option<bool> {
+    let main = request.main_conf().filter(|main| main.audited)?;
+    let answers = main.answers.get(&location.conf.number);
+    Some(answers.is_some_and(|level| level.answers.restricts()))
 }
 
 /// What serves the requests of an upstream, by the name that each module gives it.
@@ -377,6 +385,9 @@ fn describe_upstream(
                 host_from(request, location.conf, upstream, sent)
             }),
         origin: as_sent(sent, "Origin"),
+        key_replaced: sent.is_some_and(|sent| {
+            sent.value("Sec-WebSocket-Key") != request.values("Sec-WebSocket-Key").next()
+        }),
         subprotocols: as_sent(sent, "Sec-WebSocket-Protocol"),
         tls: upstream.schema.as_bytes() == b"https://",
         proto: as_sent(sent, "X-Forwarded-Proto"),
@@ -392,6 +403,7 @@ fn describe_upstream(
         redirect: redirect.map(|line| bytes(line.value)),
         accel_redirect: accel_redirect.map(|line| bytes(line.value)),
         switch_fault: exchange.and_then(Exchange::switch_fault),
+        for_error_page: exchange.is_some_and(|exchange| exchange.for_error_page),
     };
     (described, handler)
 }

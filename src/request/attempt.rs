@@ -203,7 +203,10 @@ impl Attempt {
         let status = request.raw().headers_out.status;
         self.sent_status.set(Some(u16::try_from(status).unwrap_or(0)));
         let is_answer = request.is_answered_by_upstream();
-        self.served_by_other.set(!is_answer && status == NGX_HTTP_SWITCHING_PROTOCOLS as usize);
+        // Not by the rewrite phase's `return`, which the preaccess phase does not follow.
+        let by_handler = request.location().is_some_and(|conf| self.is_in(conf));
+        self.served_by_other
+            .set(!is_answer && by_handler && status == NGX_HTTP_SWITCHING_PROTOCOLS as usize);
         let Some(exchange) = self.exchange(request).filter(|_| is_answer) else { return is_answer };
         let is_first = exchange.note_answer(request);
         if !is_first {
@@ -356,6 +359,10 @@ impl Request {
         }
         let attempt = self.place(Attempt::default())?;
         attempt.peer.set(bytes(self.connection().addr_text));
+        if self.reached_phases() {
+            // Without an Upgrade header there is none until a 101 comes.
+            attempt.begin();
+        }
         // SAFETY: the attempt lives in the same pool as the cleanup, and as long as the context.
         unsafe {
             let cleanup = NonNull::new(ngx_pool_cleanup_add(self.raw().pool, 0))?.as_ptr();

@@ -236,6 +236,11 @@ impl Exchange {
         self.switch_fault.get().copied()
     }
 
+    /// Whether it is the proxy module's.
+    pub fn is_proxied(&self) -> bool {
+        self.head.get().is_some()
+    }
+
     /// Whether it can have been an upgrade.
     pub fn forwards_upgrade(&self) -> bool {
         self.head().is_some_and(|head| head.value("Upgrade").is_some())

@@ -239,6 +239,12 @@ impl Request {
         fields(self.headers())
     }
 
+    /// The lines of the response's header.
+    pub fn response_fields(&self) -> impl Fields<'static> {
+        // SAFETY: see `Request`; the table lives as long as the request, and its lines are not moved.
+        fields(unsafe { &*ptr::addr_of!((*self.as_ptr()).headers_out.headers) })
+    }
+
     /// The values of one header, line by line.
     pub fn values(&self, name: &'static str) -> impl Lines<'static> {
         let [values] = field::find(self.fields(), [name]);

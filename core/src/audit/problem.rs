@@ -39,6 +39,15 @@ impl<'a> Problem<'a> {
         self
     }
 
+    /// The same if that is so.
+    pub(super) fn fix_where(self, is_so: bool, fix: &'static str) -> Self {
+        if is_so {
+            self.fix(fix)
+        } else {
+            self
+        }
+    }
+
     pub(super) fn level(mut self, level: Level) -> Self {
         self.level = Some(level);
         self

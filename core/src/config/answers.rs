@@ -99,6 +99,12 @@ impl<'a> Answers<'a> {
         rewriting.is_empty() && [deny, auth_basic, auth_request].into_iter().all(Option::is_none)
     }
 
+    /// Whether there are access rules among them.
+    pub fn restricts(&self) -> bool {
+        let Self { rewriting: _, deny, allows, auth_basic, auth_request } = self;
+        *allows || [deny, auth_basic, auth_request].into_iter().any(Option::is_some)
+    }
+
     /// Which of them answered, if the text tells it.
     pub fn responsible(&self, refusal: Refusal) -> Option<Answer<'a>> {
         let Refusal { status, rewriting, by_subrequest, serves_files } = refusal;

@@ -13,7 +13,8 @@ use crate::words::Mode;
 
 use super::connect::{Cause, Unconnected};
 use super::facts::{
-    Alteration, Asks, BackendFacts, Early, Facts, Failure, Gate, Limit, Reached, SwitchFault,
+    Alteration, Asks, BackendFacts, Early, Facts, Failure, Gate, Handler, Limit, Reached,
+    SwitchFault,
 };
 use super::obstacle::obstacle;
 use super::origin;
@@ -153,7 +154,9 @@ fn nginx(facts: &Facts) -> Option<RunFinding> {
     let redirects = (facts.upstream.is_none() || facts.auth_refused()) && is_redirect(facts.status);
     let refuses = facts.limit != Limit::Passed
         || facts.auth_refused()
-        || (facts.upstream.is_none() && matches!(facts.status, 401 | 403 | 429 | 444 | 503));
+        || (facts.upstream.is_none()
+            && matches!(facts.status, 401 | 403 | 429 | 444 | 503)
+            && !facts.files_refused());
     let forwards = facts.upstream.is_some() && obstacle(facts).is_none();
 
     if facts.mode == Mode::Off && facts.other_server.is_some() && !forwards {
@@ -195,6 +198,7 @@ fn nginx(facts: &Facts) -> Option<RunFinding> {
     match facts.upstream {
         Some(upstream) => upstream.cached.then_some(RunFinding::CachedResponse),
         None => Some(match facts.status {
+            403 if facts.files_refused() => RunFinding::NotProxied,
             401 | 403 | 444 => RunFinding::AccessDenied,
             // As for the time of maintenance.
             429 | 503 if facts.answered_by.is_some() => RunFinding::NotProxied,
@@ -248,7 +252,7 @@ fn reached(facts: &Facts) -> Option<RunFinding> {
         Failure::TimedOut(..) => RunFinding::BackendTimeout,
         Failure::TlsHandshake { .. } | Failure::SpeaksTls => RunFinding::BackendTls,
         Failure::Closed | Failure::Reset => RunFinding::BackendClosed,
-        Failure::NotHttp => RunFinding::BackendNotWebsocket,
+        Failure::NotHttp | Failure::BadHeader => RunFinding::BackendNotWebsocket,
         Failure::HeaderTooBig => RunFinding::BackendHeaderTooBig,
     })
 }
@@ -284,12 +288,21 @@ fn answered(facts: &Facts) -> Option<RunFinding> {
 }
 
 fn switch(fault: SwitchFault) -> RunFinding {
+    let fault = match fault {
+        SwitchFault::Unsolicited => return RunFinding::Unsolicited101,
+        SwitchFault::Wrong(fault) | SwitchFault::Delivered(fault) => fault,
+    };
     match fault {
-        SwitchFault::Unsolicited => RunFinding::Unsolicited101,
-        SwitchFault::Wrong(Fault::BadAccept(_)) => RunFinding::BadAccept,
-        SwitchFault::Wrong(Fault::BadSwitch(_)) => RunFinding::BadSwitch,
-        SwitchFault::Wrong(Fault::SubprotocolMismatch { .. }) => RunFinding::SubprotocolMismatch,
-        SwitchFault::Wrong(Fault::ExtensionMismatch { .. }) => RunFinding::ExtensionMismatch,
+        Fault::BadAccept(_) => RunFinding::BadAccept,
+        Fault::BadSwitch(_) => RunFinding::BadSwitch,
+        Fault::SubprotocolMismatch { .. } => RunFinding::SubprotocolMismatch,
+        Fault::ExtensionMismatch { .. } => RunFinding::ExtensionMismatch,
+        Fault::Hidden { header } | Fault::Repeated { header } => match header {
+            "Sec-WebSocket-Accept" => RunFinding::BadAccept,
+            "Sec-WebSocket-Protocol" => RunFinding::SubprotocolMismatch,
+            "Sec-WebSocket-Extensions" => RunFinding::ExtensionMismatch,
+            _ => RunFinding::BadSwitch,
+        },
     }
 }
 
@@ -322,12 +335,21 @@ impl<'a> Facts<'a> {
 
     /// Whether the client got a 101 that it can use, or one that it will close by itself.
     fn has_tunnel(&self) -> bool {
+        let by_directive = self.upstream.is_none() && self.answered_by.is_some();
         self.status == 101
+            && !by_directive
             && match self.switch_fault() {
                 None => true,
                 Some(SwitchFault::Wrong(fault)) => !fault.is_fatal(),
+                // nginx has sent it on.
+                Some(SwitchFault::Delivered(_)) => true,
                 Some(SwitchFault::Unsolicited) => false,
             }
+    }
+
+    /// Whether a 403 is not of an access rule but of the file: a directory without an index, or one that may not be read.
+    fn files_refused(&self) -> bool {
+        self.status == 403 && self.handler == Handler::Static && self.restricted == Some(false)
     }
 
     pub(super) fn auth_refused(&self) -> bool {

@@ -101,6 +101,9 @@ pub struct Facts<'a> {
     pub auth_status: Option<u16>,
     /// The URI of a subrequest of this request that was answered with 101.
     pub subrequest_101: Option<&'a [u8]>,
+    /// Whether access to the location is restricted by `allow`, `deny`, `auth_basic` or `auth_request`; `None` if
+    /// that is not known.
+    pub restricted: Option<bool>,
     /// The directive that gave this answer without a backend, if the configuration's text tells it.
     pub answered_by: Option<Answer<'a>>,
     /// Set if `u` was created.
@@ -128,6 +131,8 @@ pub struct BackendFacts<'a> {
     pub host_from: HostFrom,
     /// The Origin that was sent.
     pub origin: Sent<'a>,
+    /// Whether another Sec-WebSocket-Key than the client's was sent.
+    pub key_replaced: bool,
     /// The Sec-WebSocket-Protocol that was sent.
     pub subprotocols: Sent<'a>,
     /// Whether nginx speaks TLS to it.
@@ -154,6 +159,8 @@ pub struct BackendFacts<'a> {
     pub accel_redirect: Option<&'a [u8]>,
     /// What is wrong with its 101.
     pub switch_fault: Option<SwitchFault<'a>>,
+    /// Whether it was asked for the page of an error, whose status the answer keeps (`error_page` without `=`).
+    pub for_error_page: bool,
 }
 
 /// A location and where it was opened.
@@ -410,6 +417,8 @@ pub enum Failure<'a> {
     SpeaksTls,
     /// The answer was no HTTP: nginx set `r->http_version` to 9.
     NotHttp,
+    /// Its header has a line that is none.
+    BadHeader,
     /// It closed the connection.
     Closed,
     /// It reset the connection.
@@ -436,6 +445,8 @@ pub enum SwitchFault<'a> {
     Unsolicited,
     /// It does not fit the handshake.
     Wrong(Fault<'a>),
+    /// It did, but what nginx made of it on its way does not fit what the client asked for.
+    Delivered(Fault<'a>),
 }
 
 impl Default for Facts<'_> {
@@ -473,6 +484,7 @@ impl Default for Facts<'_> {
             limit: Limit::Passed,
             auth_status: None,
             subrequest_101: None,
+            restricted: None,
             answered_by: None,
             upstream: None,
         }
@@ -491,6 +503,7 @@ impl Default for BackendFacts<'_> {
             host: None,
             host_from: HostFrom::Unknown,
             origin: Sent::Unknown,
+            key_replaced: false,
             subprotocols: Sent::Unknown,
             tls: false,
             proto: Sent::Unknown,
@@ -504,6 +517,7 @@ impl Default for BackendFacts<'_> {
             redirect: None,
             accel_redirect: None,
             switch_fault: None,
+            for_error_page: false,
         }
     }
 }

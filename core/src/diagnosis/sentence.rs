@@ -132,6 +132,9 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
     {
         return fix_of_answer(answer);
     }
+    if let Some(fix) = switch::fix_of_delivered(facts) {
+        return fix;
+    }
     match (finding, facts.gate) {
         (RunFinding::OriginDenied, Gate::OriginDenied { denied: Denied::Missing, .. }) => {
             "add \"none\" to websocket_guard_origin if clients that are no browsers may \
@@ -165,6 +168,20 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
         {
             "have the backend leave that header out, or add \
                     \"proxy_ignore_headers X-Accel-Redirect;\" to the location"
+        }
+        (RunFinding::SwitchReplaced, _)
+            if facts.upstream.is_some_and(|upstream| upstream.for_error_page) =>
+        {
+            "write that error_page with a \"=\" behind its status, such as \"error_page 502 = /other;\""
+        }
+        (RunFinding::Unsolicited101, _) if matches!(facts.handler, Handler::Uwsgi | Handler::Scgi) => {
+            "correct the backend, and see that no uwsgi_param or scgi_param sets HTTP_UPGRADE"
+        }
+        (RunFinding::BackendNotWebsocket, _) if backend::failed(facts, Failure::BadHeader) => {
+            "correct the header that the backend sends; the line of nginx itself before this one shows it"
+        }
+        (RunFinding::BackendNotWebsocket, _) if backend::sent_hints(facts) => {
+            "have the backend send nothing before the 101, or use nginx 1.29.0 or later"
         }
         (
             RunFinding::BackendUnreachable

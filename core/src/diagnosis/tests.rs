@@ -1587,6 +1587,15 @@ impl<'a> Any<'a> {
             SwitchFault::Wrong(Fault::BadSwitch(BadSwitch::Connection(maybe))),
             SwitchFault::Wrong(Fault::SubprotocolMismatch { chosen }),
             SwitchFault::Wrong(Fault::ExtensionMismatch { chosen }),
+            SwitchFault::Wrong(Fault::Repeated { header: "Upgrade" }),
+            SwitchFault::Delivered(Fault::BadAccept(BadAccept::Wrong {
+                received: chosen,
+                expected: *ACCEPT,
+            })),
+            SwitchFault::Delivered(Fault::BadSwitch(BadSwitch::OtherProtocol(chosen))),
+            SwitchFault::Delivered(Fault::SubprotocolMismatch { chosen }),
+            SwitchFault::Delivered(Fault::Hidden { header: "Sec-WebSocket-Protocol" }),
+            SwitchFault::Delivered(Fault::Repeated { header: "Sec-WebSocket-Accept" }),
             SwitchFault::Unsolicited,
         ];
         let alterations = [
@@ -1610,6 +1619,7 @@ impl<'a> Any<'a> {
                 HostFrom::Domain,
             ]),
             origin: self.sent(),
+            key_replaced: self.flag(),
             subprotocols: self.sent(),
             tls: self.flag(),
             body: self.bytes(),
@@ -1623,6 +1633,7 @@ impl<'a> Any<'a> {
             redirect: self.maybe(),
             accel_redirect: self.maybe(),
             switch_fault: self.flag().then(|| self.one_of(&faults)),
+            for_error_page: self.flag(),
         }
     }
 
@@ -1706,6 +1717,7 @@ impl<'a> Any<'a> {
             ]),
             auth_status: (self.number() % 4 == 1).then(|| self.status()),
             subrequest_101: (self.number() % 8 == 1).then(|| self.bytes()),
+            restricted: self.flag().then(|| self.flag()),
             answered_by: self.flag().then(|| self.answer()),
             upstream: self.flag().then(|| self.upstream()),
         }

@@ -1231,28 +1231,28 @@ events {
 
     BadAccept "bad-accept", CONFIGURED;
     title: "the 101 has a wrong or no Sec-WebSocket-Accept",
-    cause: "the backend must prove that it has read Sec-WebSocket-Key (RFC 6455 section 4.2.2); what answers without that proof is no WebSocket server, or answers to another request",
+    cause: "the backend must prove that it has read Sec-WebSocket-Key (RFC 6455 section 4.2.2); what answers without that proof is no WebSocket server, or answers to another request; nginx itself may hide, repeat or replace the header on its way to the client, or the key",
     fix: "correct the backend, or what stands between it and nginx",
     symptom: "502 in guarded locations; else the browser reports \"Incorrect 'Sec-WebSocket-Accept' header value\"",
     example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 101 with Sec-WebSocket-Accept \"x\" where \"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\" belongs to the key that it was sent; correct the backend, or what stands between it and nginx [bad-accept]";
 
     BadSwitch "bad-switch", CONFIGURED;
     title: "the 101 does not switch to the protocol that was asked for",
-    cause: "a 101 must carry \"Connection: Upgrade\" and name in Upgrade the protocol that was asked for (RFC 6455 section 4.2.2)",
+    cause: "a 101 must carry \"Connection: Upgrade\" and name in Upgrade the protocol that was asked for (RFC 6455 section 4.2.2); nginx itself may hide or repeat the header on its way to the client",
     fix: "correct the backend, or what stands between it and nginx",
     symptom: "502 in guarded locations; else the browser reports a missing or wrong \"Upgrade\" or \"Connection\" header",
     example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 answered 101 with Upgrade \"h2c\" where \"websocket\" was asked for; correct the backend, or what stands between it and nginx [bad-switch]";
 
     SubprotocolMismatch "subprotocol-mismatch", CONFIGURED;
     title: "the backend chose a subprotocol that was not offered",
-    cause: "Sec-WebSocket-Protocol of the answer must be one of those in the request; the client closes the connection (RFC 6455 section 4.1)",
+    cause: "Sec-WebSocket-Protocol of the answer must be one of those in the request; the client closes the connection (RFC 6455 section 4.1); nginx itself may add or hide the header",
     fix: "offer that subprotocol in the client, or correct the backend",
     symptom: "the browser reports \"'Sec-WebSocket-Protocol' header must not be present\" or a mismatch and closes with 1006",
     example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 chose subprotocol \"mqtt\", offered: \"graphql-ws\"; offer that subprotocol in the client, or correct the backend [subprotocol-mismatch]";
 
     ExtensionMismatch "extension-mismatch", CONFIGURED;
     title: "the backend chose an extension that was not offered",
-    cause: "Sec-WebSocket-Extensions of the answer may only hold what the request offered; the client closes the connection (RFC 6455 section 4.1)",
+    cause: "Sec-WebSocket-Extensions of the answer may only hold what the request offered; the client closes the connection (RFC 6455 section 4.1); nginx itself may add or hide the header",
     fix: "correct the backend, or stop emptying Sec-WebSocket-Extensions in one direction only",
     symptom: "the browser reports an error in \"Sec-WebSocket-Extensions\" and closes with 1006",
     example: "websocket_guard: upgrade failed: backend 127.0.0.1:8080 chose extension \"permessage-deflate\", which was not offered; correct the backend, or stop emptying Sec-WebSocket-Extensions in one direction only [extension-mismatch]";

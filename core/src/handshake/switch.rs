@@ -52,16 +52,51 @@ impl<'s, L: Lines<'s>> Offer<'_, L> {
 impl<'a, L: Lines<'a>> Switch<L> {
     /// Checks the answer against what was sent.
     ///
-    /// A header that a backend repeats with values which are all right is let through: there is
-    /// no danger in it, and a client that minds can close.
+    /// A header that a backend repeats with values which are all right is a fault, but no fatal one: there is
+    /// no danger in it, and a client that minds can close, as browsers do.
     pub fn verify<'s, S: Lines<'s>>(&self, sent: &Offer<'_, S>) -> Result<(), Fault<'a>> {
         let websocket = self.verify_upgrade(sent)?;
         if !websocket {
             return Ok(());
         }
         self.verify_accept(sent.key.clone())?;
+        self.verify_single()?;
         self.verify_subprotocol(sent.subprotocols.clone())?;
         self.verify_extensions(sent.extensions.clone())
+    }
+
+    /// Checks the 101 that the client gets, by which a client of RFC 6455 decides, against that of the backend and the
+    /// client's handshake. Its Connection header is nginx's own (`ngx_http_header_filter`).
+    pub fn verify_delivered<'s, 'b, S: Lines<'s>, B: Lines<'b>>(
+        &self,
+        backends: &Switch<B>,
+        asked: &Offer<'_, S>,
+    ) -> Result<(), Fault<'a>> {
+        let [upgrade, accept, subprotocol, extensions] = self.single();
+        let lines = [upgrade, accept, subprotocol, extensions].into_iter().zip(backends.single());
+        let hidden = lines.zip(SINGLE).find(|((delivered, backends), _)| {
+            (*delivered).clone().next().is_none() && (*backends).clone().next().is_some()
+        });
+        if let Some((_, header)) = hidden {
+            return Err(Fault::Hidden { header });
+        }
+        let upgrades = elements(self.upgrade.clone());
+        if let Some(other) = upgrades.into_iter().find(|name| !same(name, WEBSOCKET.as_bytes())) {
+            return Err(Fault::BadSwitch(BadSwitch::OtherProtocol(other)));
+        }
+        // Where malformed handshakes are forwarded there may be none, or several.
+        let mut keys = asked.key.clone();
+        if keys.next().is_some() && keys.next().is_none() {
+            self.verify_accept(asked.key.clone())?;
+        }
+        self.verify_single()?;
+        self.verify_subprotocol(asked.subprotocols.clone())?;
+        self.verify_extensions(asked.extensions.clone())
+    }
+
+    /// The lines of the headers of [`SINGLE`].
+    fn single(&self) -> [&L; 4] {
+        [&self.upgrade, &self.accept, &self.subprotocol, &self.extensions]
     }
 
     /// Checks what was chosen against what the client offered, which may be less than what was sent: then the
@@ -119,6 +154,14 @@ impl<'a, L: Lines<'a>> Switch<L> {
         Ok(())
     }
 
+    fn verify_single(&self) -> Result<(), Fault<'a>> {
+        let mut first_two = self.single().into_iter().zip(SINGLE).take(2);
+        match first_two.find(|(lines, _)| (*lines).clone().nth(1).is_some()) {
+            Some((_, header)) => Err(Fault::Repeated { header }),
+            None => Ok(()),
+        }
+    }
+
     fn verify_subprotocol<'s>(&self, offered: impl Lines<'s>) -> Result<(), Fault<'a>> {
         let mut lines = self.subprotocol.clone().map(trim);
         let Some(chosen) = lines.next() else {
@@ -146,6 +189,10 @@ impl<'a, L: Lines<'a>> Switch<L> {
     }
 }
 
+/// The headers of a 101 of which a client wants to see what the backend has sent.
+pub const SINGLE: [&str; 4] =
+    ["Upgrade", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"];
+
 /// What is wrong with a 101.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault<'a> {
@@ -153,6 +200,16 @@ pub enum Fault<'a> {
     BadSwitch(BadSwitch<'a>),
     /// It does not prove that the backend read the handshake.
     BadAccept(BadAccept<'a>),
+    /// A header that the backend has sent does not reach the client.
+    Hidden {
+        /// Its name, one of [`SINGLE`].
+        header: &'static str,
+    },
+    /// It has a header twice, both times with a right value.
+    Repeated {
+        /// Its name.
+        header: &'static str,
+    },
     /// It names a subprotocol that was not offered, or several.
     SubprotocolMismatch {
         /// The value that cannot be; empty if the header is there without a value.
@@ -170,7 +227,10 @@ impl Fault<'_> {
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::BadSwitch(_) | Self::BadAccept(_) => true,
-            Self::SubprotocolMismatch { .. } | Self::ExtensionMismatch { .. } => false,
+            Self::Hidden { .. }
+            | Self::Repeated { .. }
+            | Self::SubprotocolMismatch { .. }
+            | Self::ExtensionMismatch { .. } => false,
         }
     }
 }
@@ -271,7 +331,9 @@ mod tests {
 
         assert_eq!(verify(&[b"WebSocket"], b"websocket"), Ok(()));
         assert_eq!(verify(&[b"websocket"], b"foo/2, WEBSOCKET"), Ok(()));
-        assert_eq!(verify(&[b"websocket", b"websocket"], b"websocket"), Ok(()));
+        let twice = Err(Fault::Repeated { header: "Upgrade" });
+        assert_eq!(verify(&[b"websocket", b"websocket"], b"websocket"), twice);
+        assert_eq!(verify(&[b"websocket, websocket"], b"websocket"), Ok(()));
         assert_eq!(verify(&[], b"websocket"), none);
         assert_eq!(verify(&[b" , "], b"websocket"), none);
         assert_eq!(verify(&[b"h2c"], b"websocket"), other(b"h2c"));
@@ -348,7 +410,8 @@ mod tests {
 
         assert_eq!(verify(&[b" s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\t"], &[KEY]), Ok(()));
         assert_eq!(verify(&[ACCEPT], &[b" dGhlIHNhbXBsZSBub25jZQ== "]), Ok(()));
-        assert_eq!(verify(&[ACCEPT, ACCEPT], &[KEY]), Ok(()));
+        let twice = Err(Fault::Repeated { header: "Sec-WebSocket-Accept" });
+        assert_eq!(verify(&[ACCEPT, ACCEPT], &[KEY]), twice);
         assert_eq!(verify(&[ACCEPT], &[b"other", KEY]), Ok(()));
         assert_eq!(
             verify(&[], &[KEY]),
@@ -425,9 +488,55 @@ mod tests {
     }
 
     #[test]
+    fn what_the_client_gets() {
+        let extensions = lines(&[b"x"]);
+        let backends = Switch { extensions, ..good() };
+        let asked = Offer { extensions: lines(&[b"x"]), ..sent() };
+        let verify =
+            |answer: Switch<TestLines<'static>>| answer.verify_delivered(&backends, &asked);
+        // nginx writes Connection itself.
+        let good = || Switch { connection: lines(&[]), ..backends.clone() };
+        assert_eq!(verify(good()), Ok(()));
+        let hidden = |header| Err(Fault::Hidden { header });
+        let none = || lines(&[]);
+        assert_eq!(verify(Switch { upgrade: none(), ..good() }), hidden("Upgrade"));
+        assert_eq!(verify(Switch { accept: none(), ..good() }), hidden("Sec-WebSocket-Accept"));
+        let hidden_protocol = Switch { subprotocol: none(), ..good() };
+        assert_eq!(verify(hidden_protocol.clone()), hidden("Sec-WebSocket-Protocol"));
+        // None was chosen.
+        assert_eq!(hidden_protocol.verify_delivered(&hidden_protocol, &asked), Ok(()));
+        assert_eq!(
+            verify(Switch { extensions: none(), ..good() }),
+            hidden("Sec-WebSocket-Extensions")
+        );
+        let other = Err(Fault::BadSwitch(BadSwitch::OtherProtocol(b"h2c")));
+        assert_eq!(verify(Switch { upgrade: lines(&[b"websocket", b"h2c"]), ..good() }), other);
+        let twice = |header| Err(Fault::Repeated { header });
+        assert_eq!(
+            verify(Switch { accept: lines(&[ACCEPT, ACCEPT]), ..good() }),
+            twice("Sec-WebSocket-Accept")
+        );
+        let upgrade = lines(&[b"websocket", b"websocket"]);
+        assert_eq!(verify(Switch { upgrade, ..good() }), twice("Upgrade"));
+        let mismatch = Err(Fault::SubprotocolMismatch { chosen: b"mqtt" });
+        assert_eq!(verify(Switch { subprotocol: lines(&[b"mqtt"]), ..good() }), mismatch);
+        let mismatch = Err(Fault::ExtensionMismatch { chosen: b"y" });
+        assert_eq!(verify(Switch { extensions: lines(&[b"x, y"]), ..good() }), mismatch);
+        let wrong = BadAccept::Wrong { received: b"z", expected: expected() };
+        let added = Switch { accept: lines(&[ACCEPT, b"z"]), ..good() };
+        assert_eq!(verify(added), Err(Fault::BadAccept(wrong)));
+        // A handshake without a key, or with two, that is forwarded all the same.
+        for key in [&[][..], &[&b"other"[..], b"another"]] {
+            let asked = Offer { key: lines(key), ..asked.clone() };
+            assert_eq!(good().verify_delivered(&backends, &asked), Ok(()));
+        }
+    }
+
+    #[test]
     fn only_what_endangers_somebody_is_fatal() {
         assert!(Fault::BadSwitch(BadSwitch::NoUpgrade).is_fatal());
         assert!(Fault::BadAccept(BadAccept::NoKey).is_fatal());
+        assert!(!Fault::Repeated { header: "Upgrade" }.is_fatal());
         assert!(!Fault::SubprotocolMismatch { chosen: b"" }.is_fatal());
         assert!(!Fault::ExtensionMismatch { chosen: b"" }.is_fatal());
     }

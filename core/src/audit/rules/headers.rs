@@ -12,6 +12,10 @@ use crate::words::{Place, SetAt};
 
 use crate::audit::context::Context;
 
+/// What to do in a location that the guard only leaves alone because it says more itself.
+const WITHOUT_UPGRADE: &str = "remove the \"proxy_set_header Upgrade\" from the location";
+const WITHOUT_CONNECTION: &str = "remove the \"proxy_set_header Connection\" from the location";
+
 pub fn headers_dropped<'a>(
     context: &Context<'_, 'a>,
     proxied: &Proxied<'a>,
@@ -50,6 +54,7 @@ pub fn upgrade_wrong<'a>(context: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Op
             "sends Upgrade {}, which does not name {WEBSOCKET}",
             Shown(header, value)
         ))
+        .fix_where(context.is_guarded(), WITHOUT_UPGRADE)
         .at(proxied.headers.origin(header))
     })
 }
@@ -64,11 +69,15 @@ pub fn upgrade_hardcoded<'a>(
     let value = Quoted(header.value.text().unwrap_or_default());
     Some(
         Problem::new(format!("sends \"Upgrade: {value}\" on every request"))
+            .fix_where(context.is_guarded(), WITHOUT_UPGRADE)
             .at(proxied.headers.origin(header)),
     )
 }
 
-pub fn connection_wrong<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+pub fn connection_wrong<'a>(
+    context: &Context<'_, 'a>,
+    proxied: &Proxied<'a>,
+) -> Option<Problem<'a>> {
     wrong(proxied, CONNECTION, asks_for_upgrade).map(|(header, value)| {
         let problem = Problem::new(format!(
             "sends Connection {} for an upgrade, without the token \"upgrade\"",
@@ -80,7 +89,7 @@ pub fn connection_wrong<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Optio
             true => problem.fix(
                 "add \"websocket_guard auto;\" to the location, which sends that with plain requests only",
             ),
-            false => problem,
+            false => problem.fix_where(context.is_guarded(), WITHOUT_CONNECTION),
         };
         problem.at(proxied.headers.origin(header))
     })
@@ -90,7 +99,10 @@ fn is_of_keepalive(connection: &Value) -> bool {
     matches!(connection, Value::Constant(value) if value.is_empty() || value.eq_ignore_ascii_case(b"close"))
 }
 
-pub fn connection_hardcoded<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> Option<Problem<'a>> {
+pub fn connection_hardcoded<'a>(
+    context: &Context<'_, 'a>,
+    proxied: &Proxied<'a>,
+) -> Option<Problem<'a>> {
     let header = proxied
         .headers
         .named(CONNECTION)
@@ -98,6 +110,7 @@ pub fn connection_hardcoded<'a>(_: &Context<'_, 'a>, proxied: &Proxied<'a>) -> O
     let value = Quoted(header.value.text().unwrap_or_default());
     Some(
         Problem::new(format!("sends \"Connection: {value}\" on plain requests too"))
+            .fix_where(context.is_guarded(), WITHOUT_CONNECTION)
             .at(proxied.headers.origin(header)),
     )
 }

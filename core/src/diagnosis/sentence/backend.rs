@@ -164,6 +164,15 @@ pub fn not_websocket(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     if upstream.failure == Some(Failure::NotHttp) {
         return write!(f, "{backend} answered with something that is no HTTP");
     }
+    if upstream.failure == Some(Failure::BadHeader) {
+        return write!(f, "{backend} answered with a header that has an invalid line");
+    }
+    if sent_hints(facts) {
+        return write!(
+            f,
+            "{backend} sent 103 (Early Hints) before its answer, and this nginx takes that for the answer"
+        );
+    }
     let uri = if upstream.uri.is_empty() { facts.uri } else { upstream.uri };
     write!(
         f,
@@ -171,6 +180,16 @@ pub fn not_websocket(f: &mut Formatter, facts: &Facts) -> fmt::Result {
         upstream.status,
         Escaped(uri)
     )
+}
+
+/// Whether the backend failed in this way.
+pub fn failed(facts: &Facts, failure: Failure) -> bool {
+    facts.upstream.unwrap_or_default().failure == Some(failure)
+}
+
+/// Whether the backend sent a 103 (RFC 8297), which nginx knows from 1.29.0 on.
+pub fn sent_hints(facts: &Facts) -> bool {
+    answer(facts) == 103
 }
 
 pub fn error(f: &mut Formatter, facts: &Facts) -> fmt::Result {

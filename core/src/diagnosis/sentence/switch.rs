@@ -13,6 +13,7 @@ pub fn fault(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let backend = Backend::of(facts);
     let fault = match upstream.switch_fault {
         Some(SwitchFault::Wrong(fault)) => fault,
+        Some(SwitchFault::Delivered(fault)) => return delivered(f, facts, fault),
         Some(SwitchFault::Unsolicited) | None => {
             return match facts.upgrade {
                 b"" => write!(f, "{backend} answered 101 to a request that asked for no upgrade"),
@@ -58,12 +59,14 @@ pub fn fault(f: &mut Formatter, facts: &Facts) -> fmt::Result {
         Fault::BadSwitch(BadSwitch::Connection(None)) => {
             write!(f, "{backend} answered 101 without a Connection header")
         }
+        // It is nginx that hides.
+        Fault::Hidden { header } => write!(f, "{header} does not reach the client"),
+        Fault::Repeated { header } => {
+            write!(f, "{backend} answered 101 with two {header} headers, which browsers refuse")
+        }
         Fault::SubprotocolMismatch { chosen } => {
             write!(f, "{backend} chose subprotocol \"{}\", ", Escaped(chosen))?;
-            match facts.subprotocols {
-                Some(offered) => write!(f, "offered: \"{}\"", Escaped(offered)),
-                None => f.write_str("none was offered"),
-            }?;
+            offered(f, facts)?;
             match offered_by_nginx(facts) {
                 Some(sent) => write!(f, ", but nginx sent \"{}\"", Escaped(sent)),
                 None => Ok(()),
@@ -73,6 +76,70 @@ pub fn fault(f: &mut Formatter, facts: &Facts) -> fmt::Result {
             write!(f, "{backend} chose extension \"{}\", which was not offered", Escaped(chosen))
         }
     }
+}
+
+/// What the client offered.
+fn offered(f: &mut Formatter, facts: &Facts) -> fmt::Result {
+    match facts.subprotocols {
+        Some(offered) => write!(f, "offered: \"{}\"", Escaped(offered)),
+        None => f.write_str("none was offered"),
+    }
+}
+
+/// A 101 that was right, and that nginx has changed on its way to the client.
+fn delivered(f: &mut Formatter, facts: &Facts, fault: Fault) -> fmt::Result {
+    let (backend, place) = (Backend::of(facts), Where(facts.location));
+    match fault {
+        Fault::Hidden { header } => {
+            write!(f, "{place} hides {header} of the 101 of {backend} from the client")
+        }
+        Fault::BadSwitch(BadSwitch::OtherProtocol(other)) => {
+            write!(f, "{place} adds Upgrade \"{}\" to the 101 of {backend}", Escaped(other))
+        }
+        Fault::BadAccept(BadAccept::Wrong { received, expected }) => write!(
+            f,
+            "{place} sends the client Sec-WebSocket-Accept \"{}\" where \"{}\" belongs to its key",
+            Escaped(received),
+            Escaped(&expected)
+        ),
+        Fault::Repeated { header } => write!(
+            f,
+            "{place} adds a second {header} header to the 101 of {backend}, which browsers refuse"
+        ),
+        Fault::SubprotocolMismatch { chosen } => {
+            write!(
+                f,
+                "{place} adds subprotocol \"{}\" to the 101 of {backend}, ",
+                Escaped(chosen)
+            )?;
+            offered(f, facts)
+        }
+        Fault::ExtensionMismatch { chosen } => write!(
+            f,
+            "{place} adds extension \"{}\" to the 101 of {backend}, which was not offered",
+            Escaped(chosen)
+        ),
+        // nginx writes that header, and what is not there at all is hidden.
+        Fault::BadSwitch(BadSwitch::Connection(_) | BadSwitch::NoUpgrade)
+        | Fault::BadAccept(BadAccept::NoKey | BadAccept::Missing { .. }) => {
+            write!(f, "{place} changes the 101 of {backend}")
+        }
+    }
+}
+
+/// What to do about that; `None` for a 101 that came so from the backend.
+pub fn fix_of_delivered(facts: &Facts) -> Option<&'static str> {
+    let upstream = facts.upstream.unwrap_or_default();
+    let Some(SwitchFault::Delivered(fault)) = upstream.switch_fault else { return None };
+    Some(match fault {
+        Fault::Hidden { .. } => {
+            "remove the \"proxy_hide_header\" of that header there, or what else clears it (more_clear_headers, Lua)"
+        }
+        Fault::BadAccept(_) if upstream.key_replaced => {
+            "remove the \"proxy_set_header Sec-WebSocket-Key\" there"
+        }
+        _ => "remove the \"add_header\" of that header there, or what else adds it (more_set_headers, Lua)",
+    })
 }
 
 /// The subprotocols that the backend was offered, if they are not the client's.
@@ -87,7 +154,16 @@ pub fn offered_by_nginx<'a>(facts: &Facts<'a>) -> Option<&'a [u8]> {
 pub fn replaced(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     let backend = Backend::of(facts);
     let place = Where(facts.location);
-    match (facts.upstream.unwrap_or_default().accel_redirect, facts.status) {
+    let upstream = facts.upstream.unwrap_or_default();
+    if upstream.for_error_page && upstream.accel_redirect.is_none() {
+        return write!(
+            f,
+            "{backend} answered 101 in {place}, to which an error_page had brought the request, and that keeps the \
+             status {}",
+            facts.status
+        );
+    }
+    match (upstream.accel_redirect, facts.status) {
         (Some(uri), _) => write!(
             f,
             "{backend} answered 101 with X-Accel-Redirect \"{}\", of which nginx makes another request",
