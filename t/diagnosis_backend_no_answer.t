@@ -55,6 +55,7 @@ http {
 }
 EOC
 
+# In "on" a location without a read timeout of its own waits for an hour, whatever goes wrong.
 $t->write_file_expand('locations.conf', <<'EOC');
 location / {
     proxy_pass             http://127.0.0.1:8081;
@@ -71,31 +72,37 @@ location /variable/ {
 location /not-accepted {
     proxy_pass             http://127.0.0.1:8087;
     proxy_connect_timeout  500ms;
+    proxy_read_timeout     10s;
 }
 
 location /uwsgi {
-    uwsgi_pass          127.0.0.1:8088;
-    uwsgi_read_timeout  1s;
+    uwsgi_pass             127.0.0.1:8088;
+    uwsgi_read_timeout     1s;
+    uwsgi_connect_timeout  10s;
 }
 
 location /scgi {
     scgi_pass             127.0.0.1:8087;
     scgi_connect_timeout  1s;
+    scgi_read_timeout     10s;
 }
 
 location /pool/ {
-    proxy_pass  http://pool/;
+    proxy_pass          http://pool/;
+    proxy_read_timeout  10s;
 }
 
 location /pool/once/ {
     proxy_pass                   http://pool/;
     proxy_next_upstream          off;
+    proxy_read_timeout           10s;
 }
 
 location /large-buffer/ {
     proxy_pass               http://127.0.0.1:8081;
     proxy_buffer_size        16k;
     proxy_busy_buffers_size  16k;
+    proxy_read_timeout       10s;
 }
 EOC
 
@@ -110,9 +117,11 @@ run_backend($t, 8082, handlers => { websocket => sub { $_[0]->disconnect } });
 my ($full, $deaf) = map {
     IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => port($_->[0]), Listen => $_->[1]) // die "listen: $!"
 } [8087, 1], [8088, 100];
-my @waiting = map {
-    IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => port(8087), Blocking => 0)
-} 1 .. 4;
+my @waiting;
+do {
+    @waiting < 20 or die "the queue does not get full\n";
+    push @waiting, IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => port(8087), Blocking => 0) // die "connect: $!";
+} while is_connected($waiting[-1]);
 
 $t->run();
 
@@ -161,4 +170,12 @@ for my $port (8080, 8083, 8084) {
     is(outcome($t, sub {
         raw_request("GET /close HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", port => $port)
     }), 502, "$server, a plain request");
+}
+
+# Whether a connection is made soon.
+sub is_connected {
+    my ($socket) = @_;
+    my $bit = '';
+    vec($bit, fileno $socket, 1) = 1;
+    return select undef, $bit, undef, 1;
 }

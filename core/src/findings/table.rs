@@ -1124,10 +1124,10 @@ events {
 
     BackendForbidden "backend-forbidden", CONFIGURED;
     title: "nginx may not connect to the backend",
-    cause: "the backend may well be there, but the user that nginx's workers run as lacks the right: the mode of a Unix socket or of a folder above it, SELinux, a rule of the local firewall",
-    fix: "allow it where that is configured: SELinux (\"setsebool -P httpd_can_network_connect 1\") or the firewall of this host",
+    cause: "the backend may well be there, but the user that nginx's workers run as lacks the right: the mode of a Unix socket or of a folder above it, SELinux, a rule of the local firewall, a route that prohibits it",
+    fix: "allow it where that is configured: SELinux (\"setsebool -P httpd_can_network_connect 1\"), the firewall or the routes of this host",
     symptom: "wscat prints \"Unexpected server response: 502\", nginx logs \"(13: Permission denied)\"",
-    example: "websocket_guard: upgrade failed: nginx may not connect to backend 10.0.0.5:8080 (13: Permission denied); allow it where that is configured: SELinux (\"setsebool -P httpd_can_network_connect 1\") or the firewall of this host [backend-forbidden]";
+    example: "websocket_guard: upgrade failed: nginx may not connect to backend 10.0.0.5:8080 (13: Permission denied); allow it where that is configured: SELinux (\"setsebool -P httpd_can_network_connect 1\"), the firewall or the routes of this host [backend-forbidden]";
 
     ConnectionsExhausted "connections-exhausted", CONFIGURED;
     title: "nginx has run out of connections",
