@@ -15,6 +15,7 @@ from websocket import CLOSE, OWN_PING, PING, PONG, Parser, connect, frame, hang_
 # 65,550 is what the guard reads at once.
 SIZES = [1, 2, 4095, 4096, 4097, 16384, 16385, 65535, 65536, 65537, 65549, 65550, 65551, 131072, 1000003]
 
+# In seconds: a turn of the guard's wheel, and a little more.
 PAUSE = 0.15
 
 
@@ -265,4 +266,6 @@ async def main():
 
 
 conf = json.loads(sys.argv[1])
+# Under valgrind there is more time for everything.
+PAUSE *= conf["seconds"] / 60
 asyncio.run(main())
