@@ -77,7 +77,7 @@ sub run_tunnels {
     my ($script, $conf, $take) = @_;
     my $directory = __FILE__ =~ s{Test/WebSocketGuard\.pm$}{tunnels}r;
     $conf = { seconds => 60 * $slowness, %$conf };
-    open my $pipe, '-|', 'python3', "$directory/$script", JSON::PP::encode_json($conf) or croak "python3: $!";
+    open my $pipe, '-|', 'python3', '-B', "$directory/$script", JSON::PP::encode_json($conf) or croak "python3: $!";
     while (my $line = <$pipe>) { $take->(JSON::PP::decode_json($line)) }
     close $pipe or croak "$script: exit code $?";
 }
