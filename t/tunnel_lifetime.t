@@ -10,9 +10,9 @@ use Test::Nginx;
 use Test::WebSocketGuard;
 use Time::HiRes qw/ time /;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /);
+my $t = Test::Nginx->new()->has(qw/ http proxy http_ssl socket_ssl /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(37);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(41);
 
 %%TEST_GLOBALS%%
 
@@ -31,7 +31,11 @@ http {
 
     server {
         listen       127.0.0.1:8080;
+        listen       127.0.0.1:8443 ssl;
         server_name  localhost;
+
+        ssl_certificate      localhost.crt;
+        ssl_certificate_key  localhost.key;
 
         websocket_guard        on;
         websocket_guard_close  off;
@@ -45,6 +49,12 @@ http {
                 websocket_guard_lifetime  off;
                 proxy_pass                http://127.0.0.1:8081;
             }
+        }
+
+        location /tls/ {
+            websocket_guard_tunnel    pump;
+            websocket_guard_lifetime  2s;
+            proxy_pass                https://127.0.0.1:8082;
         }
 
         location /jitter/ {
@@ -68,7 +78,14 @@ http {
 }
 EOC
 
-run_backend($t, 8081);
+my %handlers = (
+    # Sends more than anybody takes.
+    pour => sub { my ($c) = @_; $c->upgrade; my $frame = $c->frame(binary => 'x' x 60_000); 1 while $c->write($frame, 10) },
+);
+
+make_certificate($t);
+run_backend($t, 8081, handlers => \%handlers);
+run_backend($t, 8082, handlers => \%handlers, ssl => 'localhost');
 $t->run();
 
 # What lives on is asked at the end.
@@ -95,6 +112,19 @@ $ws->recv(10);
 is($ws->close_code, 1008, 'a backend that does not read: the code');
 ok($ws->closed_within(5), 'nobody answers');
 cmp_ok(time - $begin, '<', 10, 'that takes no longer');
+
+# What waits for somebody who takes nothing is given up, with TLS too, where nothing more can be said then.
+$ws = websocket(path => '/time/pour', ssl => 1);
+like(ended('/time/pour'), qr/ lifetime/, 'a TLS client that does not read');
+$ws->disconnect;
+$ws = websocket(path => '/tls/stall');
+$ws->{greedy} = 1;
+$begin = time;
+1 while time < $begin + 10 && $ws->write($ws->_frame(binary => 'x' x 60_000), 0.5);
+like(ended('/tls/stall'), qr/ lifetime/, 'a TLS backend that does not read');
+$ws->disconnect;
+is(websocket(path => '/time/off/')->echo('hello'), 'hello', 'others go on');
+is(join('', $t->read_file('error.log') =~ /^.*\[crit\].*$/mg), '', 'OpenSSL does not complain');
 
 $begin = time;
 $ws = websocket(path => '/short-jitter/');

@@ -172,6 +172,12 @@ impl Pump {
         let nginx = self.nginx;
         tunnel.client.stop_timers();
         tunnel.client.forget_read_timeout();
+        for direction in [Direction::ToBackend, Direction::ToClient] {
+            let (_, to) = tunnel.sides(direction);
+            if to.is_tls() && !self.backlog(direction).is_empty() {
+                to.give_up();
+            }
+        }
         if is_failure {
             return nginx.abort(tunnel);
         }

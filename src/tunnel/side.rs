@@ -97,6 +97,13 @@ impl Side {
         unsafe { (*self.connection().read).set_eof(1) };
     }
 
+    /// Takes it for one that has not taken in time what it was sent. With TLS nothing more can be said on such
+    /// a connection, its end neither (`ngx_ssl_shutdown`, SSL_write(3)).
+    pub fn give_up(&self) {
+        // SAFETY: the connection is open, and nginx runs nothing while this is changed.
+        unsafe { (*self.as_ptr()).set_timedout(1) };
+    }
+
     /// Whether it was reset.
     pub fn has_failed(&self) -> bool {
         self.read_event().error() != 0 || self.write_event().error() != 0
