@@ -2,7 +2,9 @@
 
 use core::ptr::{self, NonNull};
 
-use ngx::ffi::{ngx_current_msec, ngx_cycle_t, ngx_http_request_t, ngx_int_t, ngx_terminate};
+use ngx::ffi::{
+    ngx_current_msec, ngx_cycle_t, ngx_exiting, ngx_http_request_t, ngx_int_t, ngx_terminate,
+};
 use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::frame::Role;
 
@@ -73,13 +75,14 @@ pub fn take_over(request: Request) -> Result<(), AllocationFailed> {
     Ok(())
 }
 
-/// Called when a worker exits: what became of its tunnels. At a fast stop (SIGTERM) nginx leaves its
-/// connections to the system, and the
-/// tunnels that the guard moves are told.
+/// Called when a worker exits: what became of its tunnels. At a fast stop (SIGTERM; without
+/// a master process SIGQUIT too) nginx leaves its connections to the system, and the tunnels that the guard
+/// moves are told.
 pub fn stop(cycle: &ngx_cycle_t) {
     leaving::sum_up(cycle);
-    // SAFETY: nginx changes it between two events only.
-    if unsafe { ngx_terminate } == 0 {
+    // SAFETY: nginx changes them between two events only.
+    let waited = unsafe { ngx_exiting != 0 && ngx_terminate == 0 };
+    if waited {
         return;
     }
     for request in pump::requests(cycle) {

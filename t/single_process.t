@@ -12,7 +12,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(16);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(17);
 
 %%TEST_GLOBALS%%
 
@@ -30,8 +30,9 @@ http {
         server_name  localhost;
 
         location / {
-            websocket_guard  on;
-            proxy_pass       http://127.0.0.1:8081;
+            websocket_guard         on;
+            websocket_guard_tunnel  pump;
+            proxy_pass              http://127.0.0.1:8081;
         }
     }
 }
@@ -47,6 +48,8 @@ ok(!grep({/more in the last/} guard_log($t)), 'not yet summed up');
 
 my $line = conf_line($t, qr!location / !);
 $t->stop();
-ok($tunnel->closed_within(5), 'the tunnel ends with nginx');
+$tunnel->recv(5);
+is($tunnel->close_code, 1012, 'the tunnel is told');
+ok($tunnel->closed_within(5), 'and ends with nginx');
 is(join("\n", grep {/more in the last/} guard_log($t)), sprintf('[error] websocket_guard: 2 more in the last 10s: location "/" (%s:%d) '
     . '[handshake-key]', $t->testdir . '/nginx.conf', $line), 'what was not written is summed up');
