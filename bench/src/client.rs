@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use anyhow::{anyhow, bail, Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::echo::Echo;
 use crate::http;
-use crate::subject::PROTOCOL;
+use crate::subject::Subject;
+use crate::tls;
 
 /// The location that carries WebSocket, in the configuration of every proxy.
 pub const WEBSOCKET: &str = "/ws/";
@@ -23,14 +24,20 @@ pub async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Opens a tunnel for WebSocket.
-pub async fn open(address: SocketAddr) -> Result<TcpStream> {
-    open_for(address, PROTOCOL).await
-}
+/// A connection, with TLS or without.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
-/// Opens a tunnel for a protocol.
-pub async fn open_for(address: SocketAddr, protocol: &str) -> Result<TcpStream> {
-    let mut stream = connect(address).await?;
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// A connection that carries a tunnel.
+pub type Tunnel = Box<dyn Stream>;
+
+/// Opens a tunnel.
+pub async fn open(address: SocketAddr, subject: Subject) -> Result<Tunnel> {
+    let stream = connect(address).await?;
+    let mut stream: Tunnel =
+        if subject.tls { Box::new(tls::connect(stream).await?) } else { Box::new(stream) };
+    let protocol = subject.protocol();
     let request = format!(
         "GET {WEBSOCKET} HTTP/1.1\r\nHost: {address}\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -47,7 +54,7 @@ pub async fn open_for(address: SocketAddr, protocol: &str) -> Result<TcpStream> 
 }
 
 /// Ends a tunnel and waits until the other side has, too.
-pub async fn close(mut stream: TcpStream) -> Result<()> {
+pub async fn close(mut stream: Tunnel) -> Result<()> {
     stream.shutdown().await.context("closing")?;
     match stream.read(&mut [0]).await {
         Ok(0) => Ok(()),
@@ -59,7 +66,7 @@ pub async fn close(mut stream: TcpStream) -> Result<()> {
 }
 
 /// Sends a message and waits until it has come back.
-pub async fn echo(stream: &mut TcpStream, message: &mut Echo, room: &mut Vec<u8>) -> Result<()> {
+pub async fn echo(stream: &mut Tunnel, message: &mut Echo, room: &mut Vec<u8>) -> Result<()> {
     message.advance();
     stream.write_all(&message.request).await.context("sending a message")?;
     room.resize(message.answer.len(), 0);
@@ -93,7 +100,7 @@ pub async fn get(stream: &mut TcpStream, path: &str) -> Result<()> {
 }
 
 /// The head of an answer, and what came behind it.
-async fn answer(stream: &mut TcpStream) -> Result<(String, Vec<u8>)> {
+async fn answer(stream: &mut (impl Stream + ?Sized)) -> Result<(String, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut bytes).await? == 0 {

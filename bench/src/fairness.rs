@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
 use fastrand::Rng;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{split, AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -16,7 +16,7 @@ use crate::client;
 use crate::echo::Echo;
 use crate::report::{whole, Report};
 use crate::statistics::{median, order, quantile};
-use crate::subject::{self, Running};
+use crate::subject::{self, Running, Subject};
 use crate::Bench;
 
 const QUIET: usize = 100;
@@ -99,11 +99,11 @@ fn describe(report: &mut Report, all: &[(Running, Vec<Sample>)]) {
 }
 
 async fn measure(running: &Running, slice: Duration) -> Result<Sample> {
-    let alone = quiet(running.address, slice / 3).await?;
+    let alone = quiet(running.address, running.subject, slice / 3).await?;
     let flooding = Arc::new(Flood::default());
     let start = Instant::now();
-    let task = tokio::spawn(flood(running.address, flooding.clone()));
-    let beside = quiet(running.address, slice).await?;
+    let task = tokio::spawn(flood(running.address, running.subject, flooding.clone()));
+    let beside = quiet(running.address, running.subject, slice).await?;
     let flooded = flooding.bytes.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
     flooding.stop.store(true, Ordering::Relaxed);
     task.await??;
@@ -117,11 +117,11 @@ async fn measure(running: &Running, slice: Duration) -> Result<Sample> {
 }
 
 /// The latencies that quiet tunnels see, in microseconds.
-async fn quiet(address: SocketAddr, slice: Duration) -> Result<Vec<f64>> {
+async fn quiet(address: SocketAddr, subject: Subject, slice: Duration) -> Result<Vec<f64>> {
     let mut clients = JoinSet::new();
     for number in 0..QUIET {
         clients.spawn(async move {
-            let mut tunnel = client::open(address).await?;
+            let mut tunnel = client::open(address, subject).await?;
             let (mut message, mut room) = (Echo::new(64), Vec::new());
             let mut latencies = Vec::new();
             sleep(PAUSE * number as u32 / QUIET as u32).await;
@@ -152,8 +152,8 @@ struct Flood {
     bytes: AtomicU64,
 }
 
-async fn flood(address: SocketAddr, flood: Arc<Flood>) -> Result<()> {
-    let (mut reader, mut writer) = client::open(address).await?.into_split();
+async fn flood(address: SocketAddr, subject: Subject, flood: Arc<Flood>) -> Result<()> {
+    let (mut reader, mut writer) = split(client::open(address, subject).await?);
     let sender = flood.clone();
     let sender = tokio::spawn(async move {
         let mut message = Echo::new(FLOOD_MESSAGE);
@@ -181,6 +181,6 @@ async fn flood(address: SocketAddr, flood: Arc<Flood>) -> Result<()> {
             break;
         }
     }
-    let tunnel = sender.await??.reunite(reader).map_err(|error| Error::msg(error.to_string()))?;
+    let tunnel = reader.unsplit(sender.await??);
     client::close(tunnel).await
 }

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use anyhow::{anyhow, Context, Result};
 use fastrand::Rng;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::chart::{Bar, Panel};
-use crate::client;
+use crate::client::{self, Tunnel};
 use crate::echo::Echo;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, order, Estimate};
 use crate::subject::{
     self, Kind, Subject, APACHE, APACHE_THREADS, GUARD, GUARD_FEATURES, GUARD_NO_FRAMES, HAND,
 };
+use crate::tls;
 use crate::Bench;
 
 const MESSAGE: usize = 64 << 10;
@@ -52,7 +52,9 @@ type Measured = Vec<(Subject, Vec<Sample>)>;
 
 pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let rounds = if bench.quick { 2 } else { 3 };
-    let all = collect(bench, rounds).await?;
+    let mut subjects = subject::proxies();
+    subjects.extend([GUARD_FEATURES, GUARD_NO_FRAMES]);
+    let all = collect(bench, rounds, subjects).await?;
     report.section("Idle tunnels", &format!(
         "Memory (PSS) of the whole process tree, freshly started: before, with {} tunnels open ({} for {}, which keeps \
          a thread for each), after each of them has carried a message of 64 KiB there and back, and after all \
@@ -60,6 +62,11 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
         whole(bench.tunnels as f64), whole(apache_tunnels(bench) as f64), APACHE.name,
     ));
     describe(report, &all);
+    frames(report, &all);
+    let with_tls = collect(bench, rounds, subject::with_tls()).await?;
+    report.subsection("Clients over TLS");
+    report.paragraph(&format!("The same with {}.", tls::SETTINGS));
+    describe(report, &with_tls);
     Ok(())
 }
 
@@ -67,9 +74,8 @@ fn apache_tunnels(bench: &Bench) -> usize {
     bench.tunnels.min(APACHE_THREADS - 100)
 }
 
-async fn collect(bench: &Bench, rounds: u32) -> Result<Measured> {
-    let subjects = subject::proxies().into_iter().chain([GUARD_FEATURES, GUARD_NO_FRAMES]);
-    let mut all: Measured = subjects.map(|subject| (subject, Vec::new())).collect();
+async fn collect(bench: &Bench, rounds: u32, subjects: Vec<Subject>) -> Result<Measured> {
+    let mut all: Measured = subjects.into_iter().map(|subject| (subject, Vec::new())).collect();
     // The same order in every run, so that a run can be repeated.
     let mut random = Rng::with_seed(1);
     for round in 0..rounds {
@@ -93,7 +99,8 @@ fn values(samples: &[Sample], value: fn(&Sample) -> f64) -> Vec<f64> {
 }
 
 fn describe(report: &mut Report, all: &Measured) {
-    let Some((_, hand)) = all.iter().find(|(subject, _)| subject.name == HAND.name) else {
+    let Some((hand_subject, hand)) = all.iter().find(|(subject, _)| subject.name == HAND.name)
+    else {
         return;
     };
     let mut rows = Vec::new();
@@ -118,7 +125,13 @@ fn describe(report: &mut Report, all: &Measured) {
             let label = subject.name.to_owned();
             panel.bars.push(Bar { label, value, text: format!("{value:.1}") });
         }
-        if subject.kind == GUARD.kind {
+        if subject.kind == GUARD.kind && subject.tls {
+            report.goal(
+                "Idle tunnel, client over TLS: memory, guard / by hand",
+                Bound::AtMost(0.62),
+                against(Sample::idle),
+            );
+        } else if subject.kind == GUARD.kind {
             goals(report, samples, hand);
         }
     }
@@ -134,8 +147,8 @@ fn describe(report: &mut Report, all: &Measured) {
         ],
         &rows,
     );
-    report.chart("idle-tunnels", &panels);
-    frames(report, all);
+    let chart = if hand_subject.tls { "idle-tunnels-tls" } else { "idle-tunnels" };
+    report.chart(chart, &panels);
 }
 
 fn goals(report: &mut Report, guard: &[Sample], hand: &[Sample]) {
@@ -174,16 +187,16 @@ fn frames(report: &mut Report, all: &Measured) {
 
 async fn measure(bench: &Bench, subject: Subject, tunnels: usize) -> Result<Sample> {
     let running = subject.start(bench).await?;
-    let (address, protocol) = (running.address, subject.protocol());
+    let address = running.address;
     let server = running.server.as_ref().ok_or_else(|| anyhow!("no proxy to measure"))?;
     // What is allocated once, at the first connections, is not the price of a tunnel.
-    let mut first = at_once(0..TOGETHER, |_| client::open_for(address, protocol)).await?;
+    let mut first = at_once(0..TOGETHER, |_| client::open(address, subject)).await?;
     first = at_once(first, use_once).await?;
     at_once(first, client::close).await?;
     sleep(SETTLE).await;
     let before = server.memory()?;
 
-    let mut open = at_once(0..tunnels, |_| client::open_for(address, protocol)).await?;
+    let mut open = at_once(0..tunnels, |_| client::open(address, subject)).await?;
     sleep(SETTLE).await;
     let idle = server.memory()?;
     open = at_once(open, use_once).await?;
@@ -203,7 +216,7 @@ async fn measure(bench: &Bench, subject: Subject, tunnels: usize) -> Result<Samp
     })
 }
 
-async fn use_once(mut tunnel: TcpStream) -> Result<TcpStream> {
+async fn use_once(mut tunnel: Tunnel) -> Result<Tunnel> {
     client::echo(&mut tunnel, &mut Echo::new(MESSAGE), &mut Vec::new()).await?;
     Ok(tunnel)
 }

@@ -15,7 +15,7 @@ use crate::files::write;
 use crate::process::{free_address, pinned, Server};
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::Estimate;
-use crate::subject::{self, Kind, Subject, GUARD_FEATURES, GUARD_NO_FRAMES, HAND};
+use crate::subject::{self, Kind, Subject, GUARD_FEATURES, GUARD_NO_FRAMES};
 use crate::Bench;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -214,7 +214,7 @@ async fn count(bench: &Bench, subject: Subject, operation: Operation, count: u32
     let mut command = pinned(bench.proxy_cpu, "valgrind")?;
     callgrind::arguments(&mut command, &output);
     command.arg(&bench.nginx).arg("-p").arg(&directory).arg("-c").arg(&file);
-    let server = Server::start(HAND.name, command, directory.join("output"), address).await?;
+    let server = Server::start(subject, command, directory.join("output"), address).await?;
     timeout(PATIENCE, operate(subject, address, operation, count))
         .await
         .context("no answer in time")??;
@@ -231,11 +231,11 @@ async fn operate(
     match operation {
         Operation::Handshake => {
             for _ in 0..count {
-                client::close(client::open(address).await?).await?;
+                client::close(client::open(address, subject).await?).await?;
             }
         }
         Operation::Echo(size) => {
-            let mut tunnel = client::open_for(address, subject.protocol()).await?;
+            let mut tunnel = client::open(address, subject).await?;
             let (mut message, mut room) = (Echo::new(size), Vec::new());
             for _ in 0..count {
                 client::echo(&mut tunnel, &mut message, &mut room).await?;

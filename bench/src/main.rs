@@ -20,6 +20,7 @@ mod rates;
 mod report;
 mod statistics;
 mod subject;
+mod tls;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

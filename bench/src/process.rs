@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::client;
 use crate::files::read;
+use crate::subject::Subject;
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(20);
@@ -123,7 +124,7 @@ pub fn pinned(cpu: usize, program: impl Into<OsString>) -> Result<Command> {
 
 /// A proxy that is running.
 pub struct Server {
-    name: String,
+    subject: Subject,
     child: Child,
     log: PathBuf,
     pub address: SocketAddr,
@@ -133,11 +134,12 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it can carry a tunnel. What it prints goes to a file.
     pub async fn start(
-        name: &str,
+        subject: Subject,
         mut command: Command,
         log: PathBuf,
         address: SocketAddr,
     ) -> Result<Self> {
+        let name = subject.name;
         let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
         let child = command
             .stdin(Stdio::null())
@@ -145,7 +147,7 @@ impl Server {
             .stderr(output)
             .spawn()
             .with_context(|| name.to_owned())?;
-        let mut server = Self { name: name.to_owned(), child, log, address, processes: Vec::new() };
+        let mut server = Self { subject, child, log, address, processes: Vec::new() };
         server.ready().await.with_context(|| format!("starting {name}"))?;
         server.processes = server.tree()?;
         Ok(server)
@@ -163,8 +165,9 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let tunnel =
-            timeout(START, client::open(self.address)).await.context("no answer in time")??;
+        let tunnel = timeout(START, client::open(self.address, self.subject))
+            .await
+            .context("no answer in time")??;
         client::close(tunnel).await
     }
 
@@ -196,7 +199,7 @@ impl Server {
         let mut sum = Duration::ZERO;
         for &pid in &self.processes {
             let clock = clock_getcpuclockid(pid)
-                .with_context(|| format!("a process of {} has ended", self.name))?;
+                .with_context(|| format!("a process of {} has ended", self.subject.name))?;
             sum += Duration::from(clock_gettime(clock)?);
         }
         Ok(sum)
@@ -222,10 +225,10 @@ impl Server {
                 Some(status) if status.success() || status.code().is_none() => return Ok(()),
                 Some(status) => {
                     let log = read(&self.log)?;
-                    bail!("{} ended with {status}\n{log}", self.name);
+                    bail!("{} ended with {status}\n{log}", self.subject.name);
                 }
                 None if Instant::now() > end => {
-                    bail!("{} does not end", self.name);
+                    bail!("{} does not end", self.subject.name);
                 }
                 // An nginx that is about to wait for events sleeps over a signal, so it gets more than one.
                 None if pause % 100 == 4 => {

@@ -17,6 +17,7 @@ use crate::process::own_cpu;
 use crate::report::{ratio, whole, Bound, Report};
 use crate::statistics::{median, order, Estimate};
 use crate::subject::{self, Kind, Running, Subject, CADDY, GUARD, HAND, HAPROXY};
+use crate::tls;
 use crate::Bench;
 
 struct Workload {
@@ -52,6 +53,30 @@ const WORKLOADS: [Workload; 4] = [
         message: Some(64 << 10),
         clients: 4,
         goal: Some(0.35),
+    },
+];
+
+const TLS_WORKLOADS: [Workload; 3] = [
+    Workload {
+        title: "Messages of 64 B, TLS",
+        name: "messages-64-tls",
+        message: Some(64),
+        clients: 16,
+        goal: None,
+    },
+    Workload {
+        title: "Messages of 1 KiB, TLS",
+        name: "messages-1k-tls",
+        message: Some(1 << 10),
+        clients: 16,
+        goal: None,
+    },
+    Workload {
+        title: "Messages of 64 KiB, TLS",
+        name: "messages-64k-tls",
+        message: Some(64 << 10),
+        clients: 4,
+        goal: None,
     },
 ];
 
@@ -109,6 +134,23 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     for running in running {
         running.stop().await?;
     }
+    over_tls(bench, report, rounds, slice).await
+}
+
+/// The messages again, with clients that speak TLS.
+async fn over_tls(bench: &Bench, report: &mut Report, rounds: u32, slice: Duration) -> Result<()> {
+    let mut running = Vec::new();
+    for subject in subject::with_tls() {
+        running.push(subject.start(bench).await?);
+    }
+    report.section("Rates, clients over TLS", &format!("The same with {}.", tls::SETTINGS));
+    for workload in &TLS_WORKLOADS {
+        let series = series(bench, workload, &running, rounds, slice).await?;
+        describe(report, workload, &series);
+    }
+    for running in running {
+        running.stop().await?;
+    }
     Ok(())
 }
 
@@ -144,7 +186,7 @@ async fn measure(workload: &Workload, running: &Running, slice: Duration) -> Res
     let mut clients = JoinSet::new();
     for _ in 0..workload.clients {
         let (stop, done) = (stop.clone(), done.clone());
-        clients.spawn(client(running.address, workload.message, stop, done));
+        clients.spawn(client(running.address, running.subject, workload.message, stop, done));
     }
     sleep(WARM_UP).await;
     let cpu = || running.server.as_ref().map_or(Ok(Duration::ZERO), |server| server.cpu());
@@ -175,18 +217,19 @@ async fn measure(workload: &Workload, running: &Running, slice: Duration) -> Res
 /// Does one operation after the other until it is to stop, and counts them.
 async fn client(
     address: SocketAddr,
+    subject: Subject,
     message: Option<usize>,
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
 ) -> Result<()> {
     let Some(size) = message else {
         while !stop.load(Ordering::Relaxed) {
-            client::close(client::open(address).await?).await?;
+            client::close(client::open(address, subject).await?).await?;
             done.fetch_add(1, Ordering::Relaxed);
         }
         return Ok(());
     };
-    let mut tunnel = client::open(address).await?;
+    let mut tunnel = client::open(address, subject).await?;
     let (mut message, mut room) = (Echo::new(size), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         client::echo(&mut tunnel, &mut message, &mut room).await?;
@@ -256,7 +299,7 @@ fn goals(report: &mut Report, workload: &Workload, all: &[Series], hand: &Series
             measured,
         );
     }
-    if workload.message == Some(64 << 10) {
+    if workload.message == Some(64 << 10) && !hand.subject.tls {
         for other in [HAPROXY, CADDY] {
             if let Some(series) = all.iter().find(|series| series.subject.name == other.name) {
                 let measured = Estimate::ratio(&guard.rate(), &series.rate());

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::files::write;
 use crate::process::{free_address, pinned, Server};
+use crate::tls;
 use crate::Bench;
 
 /// How an nginx does WebSocket in the location `/ws/`. Without the guard the module is not loaded.
@@ -43,33 +44,41 @@ pub enum Kind {
 pub struct Subject {
     pub name: &'static str,
     pub kind: Kind,
+    /// Whether its clients speak TLS.
+    pub tls: bool,
 }
 
 /// The subject that all others are compared with.
-pub const HAND: Subject = Subject { name: "hand-written recipe", kind: Kind::Nginx(Recipe::Hand) };
+pub const HAND: Subject =
+    Subject { name: "hand-written recipe", kind: Kind::Nginx(Recipe::Hand), tls: false };
 const HAND_AGAIN: Subject = Subject { name: "the same, second copy", ..HAND };
 pub const GUARD: Subject =
-    Subject { name: "guard", kind: Kind::Nginx(Recipe::Guard(Tunnel::Pump)) };
-const GUARD_NATIVE: Subject =
-    Subject { name: "guard, native tunnel", kind: Kind::Nginx(Recipe::Guard(Tunnel::Native)) };
+    Subject { name: "guard", kind: Kind::Nginx(Recipe::Guard(Tunnel::Pump)), tls: false };
+const GUARD_NATIVE: Subject = Subject {
+    name: "guard, native tunnel",
+    kind: Kind::Nginx(Recipe::Guard(Tunnel::Native)),
+    tls: false,
+};
 pub const GUARD_FEATURES: Subject = Subject {
     name: "guard, every feature on frames",
     kind: Kind::Nginx(Recipe::Guard(Tunnel::Features)),
+    tls: false,
 };
 /// Its clients ask for [`OTHER_PROTOCOL`].
 pub const GUARD_NO_FRAMES: Subject = Subject {
     name: "guard, frames not looked at",
     kind: Kind::Nginx(Recipe::Guard(Tunnel::NoFrames)),
+    tls: false,
 };
 
 pub const PROTOCOL: &str = "websocket";
 /// The same bytes as WebSocket, under a name by which nobody knows them.
 pub const OTHER_PROTOCOL: &str = "x-echo";
 
-pub const HAPROXY: Subject = Subject { name: "HAProxy", kind: Kind::Haproxy };
-pub const CADDY: Subject = Subject { name: "Caddy", kind: Kind::Caddy };
-pub const APACHE: Subject = Subject { name: "Apache httpd", kind: Kind::Apache };
-const DIRECT: Subject = Subject { name: "no proxy", kind: Kind::Direct };
+pub const HAPROXY: Subject = Subject { name: "HAProxy", kind: Kind::Haproxy, tls: false };
+pub const CADDY: Subject = Subject { name: "Caddy", kind: Kind::Caddy, tls: false };
+pub const APACHE: Subject = Subject { name: "Apache httpd", kind: Kind::Apache, tls: false };
+const DIRECT: Subject = Subject { name: "no proxy", kind: Kind::Direct, tls: false };
 
 /// nginx in each way, the hand-written recipe first.
 pub fn nginxes() -> Vec<Subject> {
@@ -113,6 +122,12 @@ impl Running {
     }
 }
 
+/// Those that speak TLS with their clients, the hand-written recipe first.
+pub fn with_tls() -> Vec<Subject> {
+    let tls = |subject| Subject { tls: true, ..subject };
+    [HAND, GUARD, GUARD_NATIVE, HAPROXY, CADDY].map(tls).to_vec()
+}
+
 impl Subject {
     /// What clients of its tunnels ask for.
     pub fn protocol(self) -> &'static str {
@@ -132,6 +147,9 @@ impl Subject {
             bench.scratch.directory(&format!("{}-{}", self.program(), address.port()))?;
         let file = directory.join("configuration");
         write(&file, &self.configuration(bench, address, &directory))?;
+        if self.tls {
+            tls::certificate(&directory.join(CERTIFICATE))?;
+        }
         let mut command = pinned(bench.proxy_cpu, self.path(bench))?;
         match self.kind {
             Kind::Nginx(_) => command.arg("-p").arg(&directory).arg("-c").arg(&file),
@@ -145,7 +163,7 @@ impl Subject {
                 .env("XDG_DATA_HOME", &directory),
             Kind::Apache | Kind::Direct => command.arg("-DFOREGROUND").arg("-f").arg(&file),
         };
-        let server = Server::start(self.name, command, directory.join("output"), address).await?;
+        let server = Server::start(self, command, directory.join("output"), address).await?;
         Ok(Running { subject: self, address, server: Some(server) })
     }
 
@@ -189,7 +207,16 @@ impl Subject {
         let port = address.port();
         let directory = directory.display();
         match self.kind {
-            Kind::Nginx(recipe) => nginx(bench, recipe, address, true),
+            Kind::Nginx(recipe) => {
+                let text = nginx(bench, recipe, address, true);
+                if self.tls {
+                    let listen = format!("listen {address}");
+                    let tls = format!("{listen} ssl;\n        ssl_protocols TLSv1.3;\n        ssl_certificate {CERTIFICATE};\n        ssl_certificate_key {CERTIFICATE}");
+                    text.replace(&listen, &tls)
+                } else {
+                    text
+                }
+            }
             Kind::Haproxy => format!(
                 "global
     nbthread 1
@@ -201,23 +228,34 @@ defaults
     timeout server 50s
     timeout tunnel 1h
 frontend web
-    bind {address}
+    bind {address}{}
     default_backend websocket
 backend websocket
     server backend {backend}
 ",
-                bench.tunnels + 100
+                bench.tunnels + 100,
+                if self.tls {
+                    format!(" ssl crt {directory}/{CERTIFICATE}")
+                } else {
+                    String::new()
+                },
             ),
             Kind::Caddy => format!(
                 "{{
     admin off
     auto_https off
 }}
-http://:{port} {{
-    bind 127.0.0.1
+{}:{port} {{
+    bind 127.0.0.1{}
     reverse_proxy {backend}
 }}
-"
+",
+                if self.tls { "https://" } else { "http://" },
+                if self.tls {
+                    format!("\n    tls {directory}/{CERTIFICATE} {directory}/{CERTIFICATE}")
+                } else {
+                    String::new()
+                },
             ),
             // mod_proxy keeps a thread for each tunnel.
             Kind::Apache | Kind::Direct => format!(
@@ -248,6 +286,9 @@ ProxyPass / http://{backend}/ upgrade=websocket
         }
     }
 }
+
+/// Certificate and key of a proxy that speaks TLS, in its directory.
+const CERTIFICATE: &str = "tls.pem";
 
 /// Also the number of tunnels that Apache can hold in these configurations.
 pub const APACHE_THREADS: usize = 1100;
