@@ -43,7 +43,7 @@ impl Timer {
 
     /// Whether the handler is still to be called.
     pub fn is_running(&self) -> bool {
-        // SAFETY: as in `start`.
+        // SAFETY: a process of nginx has one thread, and the reference is not kept.
         unsafe { &(*self.0.get()).event }.timer_set() != 0
     }
 

@@ -160,7 +160,7 @@ impl Fill<'_> {
         if field.is_none() {
             return Ok(None);
         }
-        // SAFETY: as in `conditions`.
+        // SAFETY: the lists live as long as the configuration.
         let list =
             unsafe { self.plain.headers.unwrap_or(NonNull::from(&main.no_headers)).as_ref() };
         if self.mode.is_guarded() && !self.speaks_http2() {
@@ -180,7 +180,7 @@ impl Fill<'_> {
     /// The parameters of uwsgi and scgi. Returns the operator's value of Upgrade, if the guard has a say in it.
     fn params(&self, cf: &mut ngx_conf_t) -> Result<Option<OwnUpgrade>, ConfigurationError> {
         let Some(list) = self.plain.params else { return Ok(None) };
-        // SAFETY: as in `conditions`.
+        // SAFETY: the lists live as long as the configuration.
         let list = unsafe { list.as_ref() };
         if self.mode.is_guarded() {
             let (list, upgrade) = list.guarded(cf, self.checked_upgrade)?;
@@ -220,7 +220,7 @@ impl Fill<'_> {
 
     fn array(&self, field: Option<Field<*mut ngx_array_t>>, array: *mut ngx_array_t) {
         if let Some(field) = field {
-            // SAFETY: as above.
+            // SAFETY: the field and the configuration are of the same module.
             unsafe { field.write(self.conf, array) };
         }
     }

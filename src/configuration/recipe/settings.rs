@@ -83,7 +83,7 @@ impl Settings {
                 own(module.no_cache, conf),
             )
         };
-        // SAFETY: as above.
+        // SAFETY: these fields are of the same module, too.
         let (read_timeout, send_timeout, buffering, http_version) = unsafe {
             (
                 own(Some(module.read_timeout), conf),
