@@ -12,7 +12,7 @@ use Time::HiRes qw/ time /;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy http_ssl socket_ssl /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(41);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(45);
 
 %%TEST_GLOBALS%%
 
@@ -78,9 +78,35 @@ http {
 }
 EOC
 
+# Large frames without end, with half a one at the end of each write.
+sub stream_to {
+    my ($stream, $frame) = @_;
+    my $next = substr($frame, 100) . substr($frame, 0, 100);
+    $stream->write(substr $frame, 0, 100);
+    1 while !$stream->eof && $stream->write($next, 5);
+}
+
 my %handlers = (
     # Sends more than anybody takes.
     pour => sub { my ($c) = @_; $c->upgrade; my $frame = $c->frame(binary => 'x' x 60_000); 1 while $c->write($frame, 10) },
+
+    stream => sub { my ($c) = @_; $c->upgrade; stream_to($c, $c->frame(binary => 'x' x 300_000)) },
+
+    # Writes down the sizes of its messages and its Close.
+    note => sub {
+        my ($c) = @_;
+        $c->upgrade;
+        my $frame = Protocol::WebSocket::Frame->new(max_payload_size => 0);
+        my %seen;
+        while (!%seen || !$frame->is_close) {
+            $frame->append($c->read_some(1 << 20, 20) || last);
+            while (defined(my $payload = $frame->next_bytes)) {
+                $seen{ $frame->is_close ? 'close ' . unpack('n', $payload) : length $payload }++;
+            }
+        }
+        $t->write_file('noted', join ' ', sort keys %seen);
+        $c->disconnect;
+    },
 );
 
 make_certificate($t);
@@ -104,6 +130,19 @@ $ws->send(pack('n', 1008), 'close');
 ok($ws->closed_within(5), 'then the connection ends');
 like(ended('/time/'), qr/ lifetime 1008$/, 'the access log');
 ok(wait_log($t, qr/\[info\] .* tunnel closed after 2s: its lifetime was over \(.*\[tunnel-lifetime\]/), 'the line');
+
+# Where large frames are on their way all the time, one of them is waited for.
+$ws = websocket(path => '/time/stream');
+my %sizes;
+while (defined(my $message = $ws->recv(10))) { $sizes{ length $message }++ }
+is($ws->close_code, 1008, 'a backend that sends large frames: the code');
+is_deeply([keys %sizes], [300_000], 'behind whole ones');
+$ws->disconnect;
+
+$ws = websocket(path => '/time/note');
+stream_to($ws, $ws->_frame(binary => 'x' x 300_000));
+ok(wait_until(sub { -e $t->testdir . '/noted' && -s _ }), 'a client that sends large frames');
+is($t->read_file('noted'), '300000 close 1008', 'the backend has whole ones and the code');
 
 # A client that does not answer, and a frame that does not end.
 $begin = time;

@@ -30,7 +30,7 @@ pub use facts::{
     Waiting,
 };
 pub use redirect::{tells_tls, TLS_IN_FRONT};
-pub use tunnel::{End, EndSigns, FrameError, TunnelEnd};
+pub use tunnel::{End, EndSigns, FrameError, MessageRate, MessageTooLarge, TunnelEnd};
 
 /// The diagnosis of a request, if there is anything to say about it.
 ///

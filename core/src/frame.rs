@@ -112,6 +112,7 @@ mod header;
 mod mask;
 mod opcode;
 mod pings;
+pub mod rate;
 mod reserved;
 mod short;
 mod tail;

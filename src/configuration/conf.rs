@@ -24,7 +24,7 @@ use crate::configuration::foreign::proxies::Proxies;
 use crate::configuration::recipe::cache::ConditionList;
 use crate::configuration::recipe::headers::HeaderList;
 use crate::configuration::recipe::settings::Recipe;
-use crate::configuration::tunnels::{Drain, Lifetime, PingConf};
+use crate::configuration::tunnels::{Drain, Lifetime, MaxMessage, MessageRate, PingConf};
 use crate::configuration::words::{Forwarded, LogLevel, TunnelLoop};
 use crate::configuration::written::{Opening, Written};
 use crate::nginx::bytes;
@@ -236,6 +236,8 @@ pub struct LocationConf {
     closes: bool,
     refuses_frames: bool,
     ping: Option<PingConf>,
+    max_message: Option<MaxMessage>,
+    message_rate: Option<MessageRate>,
     lifetime: Option<Lifetime>,
     drain: Option<Drain>,
     protocols: NonNull<Protocols>,
@@ -271,6 +273,8 @@ impl LocationConf {
             closes: false,
             refuses_frames: false,
             ping: None,
+            max_message: None,
+            message_rate: None,
             lifetime: None,
             drain: None,
             protocols,
@@ -298,6 +302,8 @@ impl LocationConf {
             close,
             strict_frames,
             ping,
+            max_message,
+            message_rate,
             lifetime,
             drain,
             protocols,
@@ -327,6 +333,8 @@ impl LocationConf {
             closes: by_mode.close.unwrap_or(mode == Mode::On),
             refuses_frames: strict_frames.unwrap_or(above.refuses_frames),
             ping: ping.unwrap_or(above.ping),
+            max_message: max_message.unwrap_or(above.max_message),
+            message_rate: message_rate.unwrap_or(above.message_rate),
             lifetime: lifetime.unwrap_or(above.lifetime),
             drain: drain.unwrap_or(above.drain),
             protocols: protocols.unwrap_or(above.protocols),
@@ -361,6 +369,16 @@ impl LocationConf {
     /// Which sides of a tunnel are asked whether they are there, if any.
     pub fn ping(&self) -> Option<PingConf> {
         self.ping
+    }
+
+    /// How large a message may be, if there is a limit.
+    pub fn max_message(&self) -> Option<MaxMessage> {
+        self.max_message
+    }
+
+    /// How often the client may send a message, if there is a limit.
+    pub fn message_rate(&self) -> Option<MessageRate> {
+        self.message_rate
     }
 
     /// How long a tunnel may live, if there is a limit.

@@ -7,13 +7,15 @@ use core::str;
 
 use ngx::core::{Pool, NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ffi::{
-    ngx_command_t, ngx_conf_t, ngx_msec_t, ngx_parse_size, ngx_parse_time, ngx_str_t, ngx_uint_t,
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF, NGX_LOG_EMERG,
+    ngx_command_t, ngx_conf_t, ngx_msec_t, ngx_parse_offset, ngx_parse_size, ngx_parse_time,
+    ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE123,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
+    NGX_LOG_EMERG,
 };
 use ngx::http::HttpModuleMainConf;
 use ngx::ngx_conf_log_error;
 use websocket_guard_core::findings::{Finding, FindingSet};
+use websocket_guard_core::frame::rate::{parse_count, Rate};
 use websocket_guard_core::frame::CloseCode;
 use websocket_guard_core::handshake::origin::OriginPolicy;
 use websocket_guard_core::handshake::upgrade::Protocols;
@@ -21,7 +23,7 @@ use websocket_guard_core::handshake::Strictness;
 use websocket_guard_core::text::escape::Escaped;
 
 use crate::configuration::conf::{Guard, LevelConf};
-use crate::configuration::tunnels::{Drain, Lifetime, Limit, PingConf};
+use crate::configuration::tunnels::{Drain, Lifetime, Limit, MaxMessage, MessageRate, PingConf};
 use crate::configuration::words::{Forwarded as Forwards, LogLevel, TunnelLoop};
 use crate::configuration::written::Written;
 use crate::nginx::{compile, elements, ngx_str, ConfigurationError};
@@ -36,6 +38,8 @@ pub const COMMANDS: &[ngx_command_t] = &[
     command(c"websocket_guard_close", NGX_CONF_TAKE1, Some(set::<Close>)),
     command(c"websocket_guard_frames", NGX_CONF_TAKE1, Some(set::<Frames>)),
     command(c"websocket_guard_ping", NGX_CONF_TAKE123, Some(set::<Ping>)),
+    command(c"websocket_guard_max_message", NGX_CONF_TAKE12, Some(set::<MaxMessageDirective>)),
+    command(c"websocket_guard_message_rate", NGX_CONF_TAKE123, Some(set::<MessageRateDirective>)),
     command(c"websocket_guard_lifetime", NGX_CONF_TAKE12, Some(set::<LifetimeDirective>)),
     command(c"websocket_guard_drain", NGX_CONF_TAKE123, Some(set::<DrainDirective>)),
     command(c"websocket_guard_upgrade", NGX_CONF_1MORE, Some(set::<Upgrade>)),
@@ -279,21 +283,41 @@ fn parameter(word: ngx_str_t, name: &str) -> Option<ngx_str_t> {
     Some(ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() })
 }
 
+/// Whether the directive says `off`, and only that.
+fn is_off(args: &[ngx_str_t]) -> Result<bool, Rejection> {
+    let is_off = first(args).as_bytes().eq_ignore_ascii_case(b"off");
+    match args.get(1) {
+        Some(word) if is_off => Err(Rejection::Value(*word, "nothing may follow \"off\"".into())),
+        _ => Ok(is_off),
+    }
+}
+
+/// The number of bytes that a size is, with `k`, `m` or `g`; negative if it is none.
+fn parse_offset(word: ngx_str_t) -> i64 {
+    let mut value = word;
+    // SAFETY: the function reads the value and keeps nothing of it.
+    unsafe { ngx_parse_offset(&mut value) }
+}
+
+/// The sides that a directive is about: the client, the backend.
+const SIDES: [(&str, (bool, bool)); 3] =
+    [("client", (true, false)), ("backend", (false, true)), ("both", (true, true))];
+
 /// `websocket_guard_ping off | TIME [client | backend | both] [timeout=TIME]`
 struct Ping;
 
 impl Directive for Ping {
     fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
-        const SIDES: [(&str, (bool, bool)); 3] =
-            [("client", (true, false)), ("backend", (false, true)), ("both", (true, true))];
         let value = first(args);
-        let is_off = value.as_bytes().eq_ignore_ascii_case(b"off");
-        let interval = if is_off { 0 } else { time(value)? };
-        if !is_off && interval == 0 {
+        if is_off(args)? {
+            return set_once(&mut written.ping, None);
+        }
+        let interval = time(value)?;
+        if interval == 0 {
             return Err(Rejection::Value(value, "a side needs time to be silent".into()));
         }
         let (mut sides, mut timeout) = (None, None);
-        for &word in args.iter().skip(1).filter(|_| !is_off) {
+        for &word in args.iter().skip(1) {
             match parameter(word, "timeout") {
                 Some(value) => match time(value)? {
                     0 => return Err(Rejection::Value(value, "an answer takes time".into())),
@@ -302,12 +326,68 @@ impl Directive for Ping {
                 None => set_once(&mut sides, choose(word, &SIDES)?)?,
             }
         }
-        if let (true, Some(word)) = (is_off, args.get(1)) {
-            return Err(Rejection::Value(*word, "nothing may follow \"off\"".into()));
-        }
         let (client, backend) = sides.unwrap_or((true, false));
         let ping = PingConf { interval, client, backend, timeout };
-        set_once(&mut written.ping, (!is_off).then_some(ping))
+        set_once(&mut written.ping, Some(ping))
+    }
+}
+
+/// `websocket_guard_max_message off | SIZE [client | backend | both]`
+struct MaxMessageDirective;
+
+impl Directive for MaxMessageDirective {
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let value = first(args);
+        if is_off(args)? {
+            return set_once(&mut written.max_message, None);
+        }
+        let size = match u64::try_from(parse_offset(value)) {
+            Ok(0) => return Err(Rejection::Value(value, "no message is that small".into())),
+            Ok(size) => size,
+            Err(_) => {
+                return Err(Rejection::Value(
+                    value,
+                    "write a size such as \"64k\" or \"1m\"".into(),
+                ))
+            }
+        };
+        let (client, backend) = match args.get(1) {
+            Some(word) => choose(*word, &SIDES)?,
+            None => (true, false),
+        };
+        set_once(&mut written.max_message, Some(MaxMessage { size, client, backend }))
+    }
+}
+
+/// `websocket_guard_message_rate off | Nr/s | Nr/m [burst=N] [delay | close]`
+struct MessageRateDirective;
+
+impl Directive for MessageRateDirective {
+    fn set(_: &mut ngx_conf_t, written: &mut Written, args: &[ngx_str_t]) -> Result<(), Rejection> {
+        let value = first(args);
+        if is_off(args)? {
+            return set_once(&mut written.message_rate, None);
+        }
+        let mut rate = Rate::parse(value.as_bytes()).ok_or_else(|| {
+            Rejection::Value(value, "write a rate such as \"10r/s\" or \"30r/m\"".into())
+        })?;
+        let (mut burst, mut closes) = (None, None);
+        for &word in args.iter().skip(1) {
+            match parameter(word, "burst") {
+                Some(value) => {
+                    let count = parse_count(value.as_bytes()).ok_or_else(|| {
+                        Rejection::Value(word, "a burst is a number of messages, from 1 on".into())
+                    })?;
+                    set_once(&mut burst, count)?;
+                }
+                None => set_once(&mut closes, choose(word, &[("delay", false), ("close", true)])?)?,
+            }
+        }
+        if let Some(burst) = burst {
+            rate = rate.with_burst(burst);
+        }
+        let conf = MessageRate { rate, closes: closes.unwrap_or(false) };
+        set_once(&mut written.message_rate, Some(conf))
     }
 }
 

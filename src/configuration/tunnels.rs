@@ -3,6 +3,7 @@
 use core::ptr::NonNull;
 
 use ngx::ffi::{ngx_http_complex_value_t, ngx_msec_t};
+use websocket_guard_core::frame::rate::Rate;
 use websocket_guard_core::frame::CloseCode;
 
 /// `websocket_guard_ping`
@@ -24,6 +25,24 @@ pub struct Drain {
     pub code: CloseCode,
     /// How long both sides have, once the client was told.
     pub wait: ngx_msec_t,
+}
+
+/// `websocket_guard_max_message`
+#[derive(Clone, Copy)]
+pub struct MaxMessage {
+    /// How large a message may be, in bytes of payload as it is sent.
+    pub size: u64,
+    pub client: bool,
+    pub backend: bool,
+}
+
+/// `websocket_guard_message_rate`
+#[derive(Clone, Copy)]
+pub struct MessageRate {
+    /// How often the client may send one.
+    pub rate: Rate,
+    /// Whether one that comes too early ends the tunnel; else it waits.
+    pub closes: bool,
 }
 
 /// `websocket_guard_lifetime`

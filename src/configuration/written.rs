@@ -9,13 +9,12 @@ use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::Strictness;
 use websocket_guard_core::words::Mode;
 
-use crate::configuration::tunnels::{Drain, Lifetime, PingConf};
+use crate::configuration::tunnels::{Drain, Lifetime, MaxMessage, MessageRate, PingConf};
 use crate::configuration::words::{Forwarded, LogLevel, TunnelLoop};
 
 /// What is written in one level: `None` where a directive does not stand in it, `Some(None)` where it says `off`
 /// or `any`.
 ///
-/// `LocationConf::merge` takes it apart: a field that is forgotten there does not compile.
 #[derive(Clone, Copy, Default)]
 pub struct Written {
     /// The line that opens the level.
@@ -34,6 +33,10 @@ pub struct Written {
     pub strict_frames: Option<bool>,
     /// `websocket_guard_ping`
     pub ping: Option<Option<PingConf>>,
+    /// `websocket_guard_max_message`
+    pub max_message: Option<Option<MaxMessage>>,
+    /// `websocket_guard_message_rate`
+    pub message_rate: Option<Option<MessageRate>>,
     /// `websocket_guard_lifetime`
     pub lifetime: Option<Option<Lifetime>>,
     /// `websocket_guard_drain`
@@ -62,6 +65,8 @@ impl Written {
             ("websocket_guard_close", self.close == Some(true)),
             ("websocket_guard_frames", self.strict_frames == Some(true)),
             ("websocket_guard_ping", self.ping.flatten().is_some()),
+            ("websocket_guard_max_message", self.max_message.flatten().is_some()),
+            ("websocket_guard_message_rate", self.message_rate.flatten().is_some()),
             ("websocket_guard_lifetime", self.lifetime.flatten().is_some()),
             ("websocket_guard_drain", self.drain.flatten().is_some()),
         ];

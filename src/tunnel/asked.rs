@@ -2,11 +2,11 @@
 
 use core::cell::Cell;
 
-use ngx::ffi::{ngx_current_msec, ngx_msec_t};
+use ngx::ffi::ngx_msec_t;
 use websocket_guard_core::frame::control::ControlFrame;
 use websocket_guard_core::frame::{Mask, Pings};
 
-use super::clock::is_past;
+use super::clock::{is_past, now};
 use crate::configuration::tunnels::PingConf;
 
 /// One side that is asked.
@@ -131,9 +131,4 @@ impl Asked {
             self.waits_since.set(Some(now()));
         }
     }
-}
-
-fn now() -> ngx_msec_t {
-    // SAFETY: nginx changes it between two events only.
-    unsafe { ngx_current_msec }
 }

@@ -4,6 +4,7 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::slice;
 
@@ -115,6 +116,18 @@ struct Rest {
     end: usize,
 }
 
+impl Rest {
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: these bytes were written and lie in the buffer, which is this value's alone.
+        unsafe {
+            slice::from_raw_parts_mut(
+                self.buffer.memory.as_ptr().add(self.start),
+                self.end - self.start,
+            )
+        }
+    }
+}
+
 impl Backlog {
     /// Keeps a copy of `bytes`.
     pub fn copy(&self, bytes: &[u8], log: *mut ngx_log_t) -> Result<(), AllocationFailed> {
@@ -145,19 +158,27 @@ impl Backlog {
         unsafe { (*self.0.as_ptr()).is_none() }
     }
 
+    /// Lets `look` change the bytes and choose those that stay, by where they lie among them.
+    pub fn look<E>(
+        &self,
+        look: impl FnOnce(&mut [u8]) -> Result<Range<usize>, E>,
+    ) -> Result<(), E> {
+        let Some(mut rest) = self.0.take() else { return Ok(()) };
+        let Range { start, end } = look(rest.bytes())?;
+        (rest.start, rest.end) = (rest.start + start, rest.start + end);
+        if rest.start < rest.end {
+            self.0.set(Some(rest));
+        }
+        Ok(())
+    }
+
     /// Lets `send` take from the bytes; it tells how many it took. The memory goes back with the
     /// last of them.
     pub fn drain<E>(&self, send: impl FnOnce(&[u8]) -> Result<usize, E>) -> Result<(), E> {
         let Some(mut rest) = self.0.take() else { return Ok(()) };
-        // SAFETY: these bytes were written and lie in the buffer.
-        let bytes = unsafe {
-            slice::from_raw_parts(
-                rest.buffer.memory.as_ptr().add(rest.start),
-                rest.end - rest.start,
-            )
-        };
-        let sent = send(bytes)?;
-        if sent < bytes.len() {
+        let bytes = rest.bytes();
+        let (sent, length) = (send(bytes)?, bytes.len());
+        if sent < length {
             // SAFETY: these bytes were sent.
             unsafe { rest.buffer.release(rest.start, rest.start + sent) };
             rest.start += sent;

@@ -4,16 +4,20 @@ use ngx::ffi::{ngx_current_msec, ngx_msec_t};
 
 use super::random::random;
 
+/// This moment.
+pub fn now() -> ngx_msec_t {
+    // SAFETY: nginx changes it between two events only.
+    unsafe { ngx_current_msec }
+}
+
 /// Whether a moment has come.
 pub fn is_past(moment: ngx_msec_t) -> bool {
-    // SAFETY: nginx changes it between two events only.
-    moment <= unsafe { ngx_current_msec }
+    moment <= now()
 }
 
 /// So much later than now.
 pub fn later(milliseconds: ngx_msec_t) -> ngx_msec_t {
-    // SAFETY: nginx changes it between two events only.
-    unsafe { ngx_current_msec }.saturating_add(milliseconds)
+    now().saturating_add(milliseconds)
 }
 
 /// Any time up to that.

@@ -18,7 +18,15 @@ use crate::request::record::Record;
 /// Whether an end is told to a side that has had no Close. Those that the guard makes always are; others come
 /// from elsewhere.
 fn tells(tunnel: &Tunnel, end: End) -> bool {
-    matches!(end, End::FrameError(_) | End::Lifetime | End::Drained) || tunnel.closes()
+    let is_made = matches!(
+        end,
+        End::FrameError(_)
+            | End::MessageTooLarge(_)
+            | End::MessageRate(_)
+            | End::Lifetime
+            | End::Drained
+    );
+    is_made || tunnel.closes()
 }
 
 impl Pump {
@@ -62,14 +70,18 @@ impl Pump {
         let codes = Codes::of(end, record.and_then(Record::first_close));
         let first_sender = record.and_then(Record::first_close).and_then(|close| close.sender);
         let able = |farewell, side: Side, direction: Direction| {
-            let gone = side.is_done() || side.has_failed();
-            let may = self.lane(direction).tracker().may_inject();
-            match farewell {
-                Farewell::Pending { code, .. } if may && !gone => {
-                    let its = direction.opposite().sender();
-                    Farewell::Pending { code, has_closed: first_sender == Some(its) }
-                }
-                _ => Farewell::Over,
+            let is_gone = |side: Side| side.is_done() || side.has_failed();
+            let tracker = self.lane(direction).tracker();
+            let Farewell::Pending { code, .. } = farewell else { return Farewell::Over };
+            let has_closed = first_sender == Some(direction.opposite().sender());
+            if is_gone(side) || tracker.is_closed() || tracker.is_lost() {
+                Farewell::Over
+            } else if tracker.may_inject() {
+                Farewell::Pending { code, has_closed }
+            } else if is_gone(tunnel.sides(direction).0) {
+                Farewell::Over
+            } else {
+                Farewell::Within { code, has_closed }
             }
         };
         Codes {
@@ -94,16 +106,22 @@ impl Pump {
 
     fn bid_both(&self, tunnel: &Tunnel, mut codes: Codes) -> Codes {
         if codes.backend_first {
-            codes.backend = self.bid(tunnel, Direction::ToBackend, codes.backend);
+            codes.backend = self.bid(tunnel, Direction::ToBackend, codes.backend, codes.client);
         }
-        codes.client = self.bid(tunnel, Direction::ToClient, codes.client);
-        codes.backend = self.bid(tunnel, Direction::ToBackend, codes.backend);
+        codes.client = self.bid(tunnel, Direction::ToClient, codes.client, codes.backend);
+        codes.backend = self.bid(tunnel, Direction::ToBackend, codes.backend, codes.client);
         codes
     }
 
     /// Tells one side that it is over, as far as that is possible now.
-    fn bid(&self, tunnel: &Tunnel, direction: Direction, farewell: Farewell) -> Farewell {
-        match self.try_to_bid(tunnel, direction, farewell) {
+    fn bid(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        farewell: Farewell,
+        other: Farewell,
+    ) -> Farewell {
+        match self.try_to_bid(tunnel, direction, farewell, other) {
             Ok(farewell) => farewell,
             Err(Broken) => Farewell::Over,
         }
@@ -114,8 +132,9 @@ impl Pump {
         tunnel: &Tunnel,
         direction: Direction,
         mut farewell: Farewell,
+        other: Farewell,
     ) -> Result<Farewell, Broken> {
-        let (_, to) = tunnel.sides(direction);
+        let (from, to) = tunnel.sides(direction);
         let backlog = self.backlog(direction);
         if farewell == Farewell::Over {
             return Ok(farewell);
@@ -127,15 +146,25 @@ impl Pump {
             }
         }
         backlog.drain(|bytes| to.send(bytes))?;
-        if let (Farewell::Pending { code, has_closed }, true) = (farewell, backlog.is_empty()) {
-            if !self.lane(direction).tracker().may_inject() {
+        if let Farewell::Within { code, has_closed } = farewell {
+            self.transfer(tunnel, direction, true)?;
+            let tracker = self.lane(direction).tracker();
+            if tracker.is_closed() || tracker.is_lost() {
                 return Ok(Farewell::Over);
+            } else if !tracker.may_inject() {
+                return Ok(if from.is_done() { Farewell::Over } else { farewell });
             }
+            farewell = Farewell::Pending { code, has_closed };
+        }
+        if let (Farewell::Pending { code, has_closed }, true) = (farewell, backlog.is_empty()) {
             farewell = Farewell::Sent { has_closed };
             self.send_close(tunnel, direction, code)?;
         }
         let Farewell::Sent { mut has_closed } = farewell else { return Ok(farewell) };
-        has_closed |= self.discard(tunnel, direction.opposite())?;
+        // What it sends may be the rest of a frame that the other one waits for.
+        if !matches!(other, Farewell::Within { .. }) {
+            has_closed |= self.discard(tunnel, direction.opposite())?;
+        }
         let over = backlog.is_empty() && (has_closed || to.is_done());
         Ok(if over { Farewell::Over } else { Farewell::Sent { has_closed } })
     }

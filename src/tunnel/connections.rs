@@ -7,7 +7,7 @@ use core::slice;
 
 use ngx::ffi::{
     ngx_buf_t, ngx_http_output_filter, ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_int_t,
-    ngx_pfree, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT,
+    ngx_msec_t, ngx_pfree, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT,
 };
 use websocket_guard_core::frame::{Reserved, Tail};
 use websocket_guard_core::http::field;
@@ -174,12 +174,13 @@ impl Tunnel {
         unsafe { (*self.upstream.as_ptr()).conf.as_ref() }.ok_or(Broken)
     }
 
-    /// Waits for whatever may happen next. Traffic in either direction starts the idle time anew.
-    pub fn watch(&self) -> Result<(), Broken> {
+    /// Waits for whatever may happen next. Traffic in either direction starts the idle time anew, which
+    /// begins so many milliseconds later where a message is held back for that long.
+    pub fn watch(&self, hold: ngx_msec_t) -> Result<(), Broken> {
         let core = self.request.core_location().ok_or(Broken)?;
         let conf = self.upstream_conf()?;
         self.backend.watch_write(conf.send_lowat, Some(conf.send_timeout))?;
-        self.backend.watch_read(Some(conf.read_timeout))?;
+        self.backend.watch_read(Some(conf.read_timeout.saturating_add(hold)))?;
         self.client.watch_write(core.send_lowat, Some(core.send_timeout))?;
         self.client.watch_read(None)
     }

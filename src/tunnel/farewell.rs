@@ -3,7 +3,7 @@
 
 use core::cell::Cell;
 
-use websocket_guard_core::diagnosis::{End, FrameError};
+use websocket_guard_core::diagnosis::{End, FrameError, MessageTooLarge};
 use websocket_guard_core::frame::control::{self, ControlFrame};
 use websocket_guard_core::frame::{CloseCode, Control, Mask, Role};
 
@@ -29,6 +29,8 @@ impl Closing {
 /// What is still to be done with one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
+    /// It gets this Close behind the frame that is on its way to it; whether it has sent its own.
+    Within { code: Option<CloseCode>, has_closed: bool },
     /// It gets this Close once it may; whether it has sent its own.
     Pending { code: Option<CloseCode>, has_closed: bool },
     /// It has got it. What it sends is read and thrown away, since unread bytes would make its system
@@ -77,6 +79,14 @@ impl Codes {
                 Self::new(code(CloseCode::RESTART), code(CloseCode::RESTART))
             }
             End::Lifetime => Self::new(code(CloseCode::POLICY), code(CloseCode::POLICY)),
+            End::MessageTooLarge(MessageTooLarge { sender: Role::Client, .. }) => {
+                Self::new(code(CloseCode::SIZE), code(CloseCode::AWAY))
+            }
+            End::MessageTooLarge(MessageTooLarge { sender: Role::Server, .. }) => {
+                let codes = Self::new(code(CloseCode::AWAY), code(CloseCode::SIZE));
+                Self { backend_first: true, ..codes }
+            }
+            End::MessageRate(_) => Self::new(code(CloseCode::POLICY), code(CloseCode::AWAY)),
             // The client was told before, with the code that is configured.
             End::Drained => Self::new(Farewell::Over, code(CloseCode::AWAY)),
             End::FrameError(FrameError { sender: Role::Client, .. }) => {

@@ -5,8 +5,10 @@ use core::mem::MaybeUninit;
 
 use ngx::ffi::ngx_log_t;
 use websocket_guard_core::frame::control::Close;
+use websocket_guard_core::frame::rate::{Bucket, Rate};
 use websocket_guard_core::frame::{
-    Event, Options, Pings, Refusal, Reserved, Role, Step, Tail, Tracker, Violation,
+    Data, DataFrame, Event, MessageSize, OpCode, Options, Pings, Refusal, Reserved, Role, Step,
+    Tail, Tracker, Violation,
 };
 
 use super::own::Own;
@@ -25,8 +27,40 @@ pub struct Passed {
     pub end: usize,
     /// How many bytes are left, with those behind the end, when Pongs were cut out.
     pub length: usize,
-    /// The rule that the frame behind them breaks.
-    pub violation: Option<Violation>,
+    /// Why no more of them is.
+    pub halt: Option<Halt>,
+}
+
+/// What stands in the way of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// It breaks a rule.
+    Violation(Violation),
+    /// With it its message would have so many bytes of payload, which is too much.
+    TooLarge(u64),
+    /// It begins a message, and it is too early for one.
+    TooEarly,
+}
+
+/// What bytes are looked at for, besides the rules.
+#[derive(Default)]
+pub struct Wants<'a> {
+    /// To go no further than to the first place where a frame of ours may follow.
+    pub stops: bool,
+    /// Pings whose Pongs are cut out.
+    pub pings: Option<&'a Pings>,
+    /// How large messages may be. Where there is a limit, it must always be given.
+    pub size: Option<&'a mut MessageSize>,
+    /// How often there may be one.
+    pub gate: Option<&'a mut Gate>,
+}
+
+/// What lets messages pass, one after the other.
+pub struct Gate {
+    pub bucket: Bucket,
+    pub rate: Rate,
+    /// In milliseconds.
+    pub now: u64,
 }
 
 /// What is worth to be known of the frames that pass.
@@ -63,11 +97,12 @@ impl Lane {
         self.tracker.set(tracker);
     }
 
-    /// Whether all of the bytes can be passed on without a closer look.
+    /// Whether all of the bytes can be passed on without a closer look. No message in one frame that begins
+    /// with them has more than `limit` bytes of payload.
     #[inline(always)]
-    pub fn pass(&self, bytes: &[u8]) -> bool {
+    pub fn pass(&self, bytes: &[u8], limit: u64) -> bool {
         // SAFETY: a worker has one thread, and the reference is not kept.
-        unsafe { &mut *self.tracker.as_ptr() }.pass(bytes, u64::MAX)
+        unsafe { &mut *self.tracker.as_ptr() }.pass(bytes, limit)
     }
 
     /// Whether there are bytes to be put in front of those that are read next.
@@ -92,26 +127,32 @@ impl Lane {
         self.tail.take().filter(|tail| tail.passed() == 0)
     }
 
-    /// Looks at bytes, those put in front included, frame by frame. Pongs that answer `pings` are cut out. With
-    /// `stops` it goes no further than to the first place where a frame of ours may follow.
+    /// Looks at bytes, those put in front included, frame by frame.
     #[inline(never)]
     pub fn look(
         &self,
         bytes: &mut [u8],
         log: *mut ngx_log_t,
-        stops: bool,
-        pings: Option<&Pings>,
+        wants: Wants,
         mut notice: impl FnMut(Notice),
     ) -> Result<Passed, AllocationFailed> {
         let mut tracker = self.tracker.get();
         let start = self.tail.take().map_or(0, |tail| tail.passed());
         let (mut end, mut length_of_all) = (0, bytes.len());
-        let mut violation = None;
+        let mut halt = None;
+        let Wants { stops, pings, size, mut gate } = wants;
+        let mut options = Options { pings, size };
         while let Some(rest @ [_, ..]) = bytes.get(end..length_of_all) {
             if stops && end > 0 && end >= start && tracker.may_inject() {
                 break;
             }
-            match tracker.step(rest, &mut Options { pings, size: None }) {
+            if let (Some(gate), true) = (&mut gate, tracker.is_at_boundary()) {
+                if begins_message(rest) && !gate.bucket.has_room(gate.rate, gate.now) {
+                    halt = Some(Halt::TooEarly);
+                    break;
+                }
+            }
+            match tracker.step(rest, &mut options) {
                 Ok(Step { event: Event::Incomplete { held }, .. }) => {
                     self.tail.set(Some(Own::new(Tail::new(rest, held), log)?));
                     if !held {
@@ -121,6 +162,11 @@ impl Lane {
                 }
                 Ok(Step { event, length, .. }) => {
                     match event {
+                        Event::Data(DataFrame { opcode: Data::Text | Data::Binary, .. }) => {
+                            if let Some(gate) = &mut gate {
+                                gate.bucket.take();
+                            }
+                        }
                         Event::Close(close) => notice(Notice::Close(close)),
                         Event::Ping(_) => notice(Notice::Ping),
                         Event::OwnPong(number) => {
@@ -133,20 +179,27 @@ impl Lane {
                     }
                     end += length;
                 }
-                Err(Refusal::Violation(broken)) => {
-                    violation = Some(broken);
+                Err(refusal) => {
+                    halt = Some(match refusal {
+                        Refusal::Violation(violation) => Halt::Violation(violation),
+                        Refusal::TooLarge(size) => Halt::TooLarge(size),
+                    });
                     break;
                 }
-                // There is no limit.
-                Err(Refusal::TooLarge(_)) => break,
             }
         }
         self.tracker.set(tracker);
-        Ok(Passed { start, end: end.max(start), length: length_of_all, violation })
+        Ok(Passed { start, end: end.max(start), length: length_of_all, halt })
     }
 
     /// Looks at no more frames.
     pub fn give_up(&self) {
         self.change(Tracker::give_up);
     }
+}
+
+/// Whether a frame is the first of a message.
+fn begins_message(frame: &[u8]) -> bool {
+    let opcode = frame.first().and_then(|&first| OpCode::of(first));
+    matches!(opcode, Some(OpCode::Data(Data::Text | Data::Binary)))
 }

@@ -1,7 +1,7 @@
 //! Where nginx calls in when something happens on a tunnel's connections, in place of its own loop.
 
 use ngx::ffi::{ngx_http_request_t, ngx_http_upstream_t, ngx_int_t, NGX_ERROR};
-use websocket_guard_core::diagnosis::{End, FrameError};
+use websocket_guard_core::diagnosis::End;
 
 use super::clock::is_past;
 use super::connections::Tunnel;
@@ -32,8 +32,8 @@ enum Event {
 enum Next {
     Wait,
     End,
-    /// A frame is refused.
-    Refuse(FrameError),
+    /// A frame is refused, which is the end.
+    Refuse(End),
 }
 
 /// # Safety
@@ -61,18 +61,17 @@ unsafe fn run(r: *mut ngx_http_request_t, direction: Direction, event: Event) {
     match pump.go_on(&tunnel, direction) {
         Ok(Next::Wait) => {}
         Ok(Next::End) => pump.end(&tunnel, How::Found(tunnel.code()), false),
-        Ok(Next::Refuse(error)) => {
-            pump.end(&tunnel, How::Known(End::FrameError(error)), false);
-        }
+        Ok(Next::Refuse(end)) => pump.end(&tunnel, How::Known(end), false),
         Err(Broken) => pump.end(&tunnel, How::Found(NGX_ERROR as ngx_int_t), true),
     }
 }
 
 impl Pump {
-    /// Whether the client's bytes may be read now. If not, its read handler was called for what was due, or
+    /// Whether bytes of the client's may go on now. If not, its read handler was called for what was due, or
     /// comes to nothing; in particular no time begins anew.
     fn may_read(&self, tunnel: &Tunnel) -> bool {
-        tunnel.client.is_readable() && self.backlog(Direction::ToBackend).is_empty()
+        (tunnel.client.is_readable() || self.keeps(Direction::ToBackend))
+            && self.backlog(Direction::ToBackend).is_empty()
     }
 
     /// Moves bytes one way, and looks whether that was the end.
@@ -85,22 +84,26 @@ impl Pump {
             if let (true, Some(watch)) = (self.discard(tunnel, direction)?, self.watch()) {
                 watch.backend_closed.set(true);
             }
-        } else if let Some(error) = self.transfer(tunnel, direction, self.stops(direction))? {
-            return Ok(Next::Refuse(error));
+        } else if let Some(end) = self.transfer(tunnel, direction, self.stops(direction))? {
+            return Ok(Next::Refuse(end));
         } else if self.is_draining() && direction == Direction::ToClient {
             self.tell(tunnel)?;
         }
-        if self.is_over(tunnel) || self.is_drained() {
+        if self.is_over(tunnel) || self.is_drained() || self.waits_in_vain(tunnel, direction) {
             return Ok(Next::End);
         }
         self.try_to_ping(tunnel, direction.opposite().sender())?;
-        tunnel.watch()?;
+        tunnel.watch(self.hold(tunnel))?;
         Ok(Next::Wait)
     }
 
     /// Does what is due, without waiting for anything again. Returns whether the tunnel has ended.
     #[cold]
     fn attend(&self, tunnel: &Tunnel, watch: &Watch) -> bool {
+        if let Some(limits) = watch.limits.as_ref().filter(|it| it.due().is_some_and(is_past)) {
+            // What waits is looked at when bytes are moved, right after this.
+            limits.forget_due();
+        }
         let end = if watch.drain.get().is_due() {
             self.go_on_draining(tunnel, watch)
         } else if watch.is_draining() {

@@ -25,7 +25,7 @@ impl Pump {
             let Some(asked) = watch.asked(side) else { continue };
             let direction = Direction::from(side);
             let (from, _) = tunnel.sides(direction);
-            if !self.backlog(direction).is_empty() {
+            if !self.backlog(direction).is_empty() || self.keeps(direction) {
                 // Nobody reads what it sends.
                 asked.hear();
             }

@@ -24,6 +24,7 @@ use super::direction::Direction;
 use super::end::Frames;
 use super::farewell::Closing;
 use super::frames::Lane;
+use super::limits::Limits;
 use super::own::Own;
 use super::trim;
 use super::upgraded::Handlers;
@@ -169,8 +170,10 @@ impl Pump {
     /// The same; it is made if there is none.
     pub fn need_watch(&self, tunnel: &Tunnel) -> Result<Pin<&Watch>, AllocationFailed> {
         let watch = self.watch.get_or_try_init(|| {
-            let ping = tunnel.request.location().and_then(|conf| conf.ping());
-            Own::new(Watch::new(tunnel.request, attend_soon, ping), tunnel.client.log())
+            let conf = tunnel.request.location();
+            let ping = conf.and_then(|conf| conf.ping());
+            let limits = conf.and_then(Limits::of);
+            Own::new(Watch::new(tunnel.request, attend_soon, ping, limits), tunnel.client.log())
         })?;
         Ok(watch.pinned())
     }

@@ -109,6 +109,23 @@ impl Side {
         self.read_event().error() != 0 || self.write_event().error() != 0
     }
 
+    /// Looks whether it was reset, where nothing is read from it. What it sent before is gone then (tcp(7)).
+    pub fn find_reset(&self) -> bool {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        let mut byte = 0_u8;
+        // SAFETY: there is room for one byte; an open connection has both events.
+        unsafe {
+            let received =
+                libc::recv(self.connection().fd, ptr::addr_of_mut!(byte).cast(), 1, flags);
+            let is_reset = received == -1 && *libc::__errno_location() == libc::ECONNRESET;
+            if is_reset {
+                (*self.connection().read).set_error(1);
+                (*self.connection().read).set_eof(1);
+            }
+            is_reset
+        }
+    }
+
     /// Whether bytes are on their way to it, of which it has taken some within so many milliseconds.
     pub fn is_slow(&self, milliseconds: ngx_msec_t) -> bool {
         let fd = self.connection().fd;

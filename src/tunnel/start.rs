@@ -1,6 +1,5 @@
 //! Takes a tunnel over from nginx.
 
-use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::http::version::HttpVersion;
 
 use super::clock::later;
@@ -30,20 +29,21 @@ pub fn start(request: Request, looks: bool) -> Result<(), AllocationFailed> {
 
     let reserved = if looks { tunnel.reserved_bits() } else { None };
     let pump = Pump::place(&tunnel, reserved)?;
+    if reserved.is_some() {
+        pump.begin_watch(&tunnel)?;
+    }
     for direction in Direction::BOTH {
         // SAFETY: it is asked for once each way, and the buffers are emptied below.
         pump.take_leftover(&tunnel, direction, unsafe { tunnel.leftover(direction) })?;
     }
     tunnel.empty_buffers();
-    if reserved.is_some() {
-        pump.begin_watch(&tunnel)?;
-    }
 
     HANDLERS.install(&tunnel);
     for direction in Direction::BOTH {
         let (from, _) = tunnel.sides(direction);
         from.free_tls_buffer();
-        if from.is_readable() || !pump.backlog(direction).is_empty() {
+        let waits = !pump.backlog(direction).is_empty() || pump.keeps(direction);
+        if from.is_readable() || waits {
             from.post_read();
         }
     }
@@ -63,15 +63,18 @@ impl Pump {
             return Ok(());
         }
         let (from, to) = tunnel.sides(direction);
-        let Looked { start, end, refused } = self.look(tunnel, direction, bytes, false)?;
-        let passed = bytes.get(start..end).unwrap_or_default();
+        let Looked { passed, kept, refused } = self.look(tunnel, direction, bytes, false)?;
+        let passed = bytes.get(passed).unwrap_or_default();
         if !passed.is_empty() {
             self.backlog(direction).copy(passed, to.log())?;
         }
-        if let Some(error) = refused {
+        if let (Some(limit), false) = (self.limit(direction), kept.is_empty()) {
+            limit.kept.copy(bytes.get(kept).unwrap_or_default(), from.log())?;
+        }
+        if let Some(end) = refused {
             // nginx is still setting up the tunnel, and cannot end it here.
-            self.conclude(tunnel, How::Known(End::FrameError(error)));
-            self.plan(tunnel, End::FrameError(error), false)?;
+            self.conclude(tunnel, How::Known(end));
+            self.plan(tunnel, end, false)?;
             from.post_read();
         }
         Ok(())
@@ -89,6 +92,9 @@ impl Pump {
             let watch = self.need_watch(tunnel)?;
             watch.ping.set(Some(later(ping.interval)));
             watch.wait();
+        }
+        if conf.max_message().is_some() || conf.message_rate().is_some() {
+            self.need_watch(tunnel)?;
         }
         if let Some(drain) = conf.drain() {
             self.prepare_drain(tunnel, drain)?;

@@ -2,13 +2,16 @@
 //!
 //! On their way they are looked at as frames, header by header ([`Lane`](super::frames::Lane)).
 
-use websocket_guard_core::diagnosis::{End, FrameError};
+use core::ops::Range;
+
+use websocket_guard_core::diagnosis::{End, FrameError, MessageTooLarge};
 
 use super::asked::Asked;
 use super::connections::Tunnel;
 use super::direction::Direction;
 use super::end::observe;
-use super::frames::Notice;
+use super::frames::{Halt, Notice, Wants};
+use super::limits::Limit;
 use super::pump::Pump;
 use super::side::Broken;
 use crate::nginx::AllocationFailed;
@@ -17,11 +20,26 @@ use crate::request::record::Record;
 /// How many times a tunnel reads before others have their turn.
 const READS: usize = 4;
 
-/// What a look at bytes has found: which of them are to be passed on, and the frame that is refused.
+/// What a look at bytes has found.
 pub struct Looked {
-    pub start: usize,
-    pub end: usize,
-    pub refused: Option<FrameError>,
+    /// Those that are to be passed on.
+    pub passed: Range<usize>,
+    /// Those behind them that wait.
+    pub kept: Range<usize>,
+    /// The end of the tunnel, since the frame that they begin with is refused.
+    pub refused: Option<End>,
+}
+
+impl Looked {
+    /// All of so many bytes are passed on.
+    fn all(length: usize) -> Self {
+        Self { passed: 0..length, kept: length..length, refused: None }
+    }
+
+    /// Whether there may be more to read.
+    fn goes_on(&self) -> bool {
+        self.kept.is_empty() && self.refused.is_none()
+    }
 }
 
 impl Pump {
@@ -35,13 +53,13 @@ impl Pump {
     }
 
     /// Moves what there is, as far as the other side takes it. With `stops` it goes no further than to the
-    /// end of a frame. Returns the frame that is refused.
+    /// end of a frame. Returns the end of the tunnel, if a frame is refused.
     pub fn transfer(
         &self,
         tunnel: &Tunnel,
         direction: Direction,
         stops: bool,
-    ) -> Result<Option<FrameError>, Broken> {
+    ) -> Result<Option<End>, Broken> {
         let (from, to) = tunnel.sides(direction);
         let backlog = self.backlog(direction);
         if direction == Direction::ToClient && to.is_buffered() {
@@ -51,11 +69,18 @@ impl Pump {
             }
         }
         backlog.drain(|bytes| to.send(bytes))?;
-        if !backlog.is_empty() || !from.is_readable() {
+        let limit = self.limit(direction);
+        if let (Some(limit), true) = (limit, backlog.is_empty()) {
+            if let Some(end) = self.go_on_with_kept(tunnel, direction, limit, stops)? {
+                return Ok(Some(end));
+            }
+        }
+        if !backlog.is_empty() || self.keeps(direction) || !from.is_readable() {
             return Ok(None);
         }
 
         let lane = self.lane(direction);
+        let passes = limit.map_or(Some(u64::MAX), Limit::passes).filter(|_| !stops);
         let mut buffer = tunnel.borrow_buffer()?;
         for _ in 0..READS {
             let front = if lane.has_front() { lane.put_front(buffer.room()) } else { 0 };
@@ -74,14 +99,21 @@ impl Pump {
             if direction == Direction::ToClient {
                 tunnel.count_received(received);
             }
-            let Looked { start, end, refused } = if front == 0 && !stops && lane.pass(bytes) {
-                Looked { start: 0, end: received, refused: None }
+            let passes = passes.is_some_and(|most| front == 0 && lane.pass(bytes, most));
+            let looked = if passes {
+                Looked::all(received)
             } else {
                 // SAFETY: `front` bytes were put there, and `received` bytes were read behind them.
                 let bytes = unsafe { buffer.written(front + received) };
                 self.look(tunnel, direction, bytes, stops)?
             };
-            // SAFETY: a look finds no end behind the bytes that it was given.
+            let Range { start, end } = looked.passed;
+            if let (Some(limit), false) = (limit, looked.kept.is_empty()) {
+                // SAFETY: a look finds no end behind the bytes that it was given.
+                let bytes = unsafe { buffer.written(looked.kept.end) };
+                limit.kept.copy(bytes.get(looked.kept.clone()).unwrap_or_default(), from.log())?;
+            }
+            // SAFETY: as above.
             let bytes = unsafe { buffer.written(end) }.get(start..).unwrap_or_default();
             let sent = to.send(bytes)?;
             match bytes.get(sent..) {
@@ -92,13 +124,23 @@ impl Pump {
                 Some(rest @ [_, ..]) => backlog.copy(rest, to.log())?,
                 // The Ping goes first.
                 _ if place == Some(received) => break,
-                _ if from.is_readable() && refused.is_none() && !stops => continue,
+                _ if from.is_readable()
+                    && looked.goes_on()
+                    && !self.has_stopped(direction, stops) =>
+                {
+                    continue
+                }
                 _ => {}
             }
-            return Ok(refused);
+            return Ok(looked.refused);
         }
         from.post_read_last();
         Ok(None)
+    }
+
+    /// Whether bytes that go no further than to the end of a frame have come there.
+    fn has_stopped(&self, direction: Direction, stops: bool) -> bool {
+        stops && self.lane(direction).tracker().may_inject()
     }
 
     /// The slow way of bytes, frame by frame.
@@ -116,7 +158,12 @@ impl Pump {
         let asked = self.asked(sender);
         let pings = asked.map(Asked::pings);
         let log = tunnel.client.log();
-        let passed = lane.look(bytes, log, stops, pings.as_ref(), |notice| match notice {
+        let limit = self.limit(direction);
+        let mut size = limit.and_then(|limit| limit.size.get());
+        let mut gate = self.gate(direction);
+        let wants =
+            Wants { stops, pings: pings.as_ref(), size: size.as_mut(), gate: gate.as_mut() };
+        let found = lane.look(bytes, log, wants, |notice| match notice {
             Notice::Close(close) => {
                 if let Some(record) = Record::of(request) {
                     record.note_close(request, sender, &close);
@@ -133,21 +180,63 @@ impl Pump {
                 }
             }
         })?;
-        let (start, end) = (passed.start, passed.end);
-        let Some(violation) = passed.violation else {
-            return Ok(Looked { start, end, refused: None });
+        let most = size.map_or(u64::MAX, |size| size.limit());
+        if let Some(limit) = limit {
+            limit.size.set(size);
+            if let (Some(pace), Some(gate)) = (&limit.pace, &gate) {
+                pace.bucket.set(gate.bucket);
+            }
+        }
+        let (passed, rest) = (found.start..found.end, found.end..found.length);
+        let nothing = found.length..found.length;
+        let violation = match found.halt {
+            None => return Ok(Looked { passed, kept: nothing, refused: None }),
+            Some(Halt::TooLarge(size)) => {
+                let end = End::MessageTooLarge(MessageTooLarge { sender, size, limit: most });
+                return Ok(Looked { passed, kept: rest, refused: Some(end) });
+            }
+            Some(Halt::TooEarly) => {
+                let refused = self.wait_for_room(direction);
+                return Ok(Looked { passed, kept: rest, refused });
+            }
+            Some(Halt::Violation(violation)) => violation,
         };
         let is_end = request.location().is_some_and(|conf| conf.refuses_frames());
         let error = FrameError { sender, violation, is_end };
         if is_end {
-            return Ok(Looked { start, end, refused: Some(error) });
+            return Ok(Looked { passed, kept: nothing, refused: Some(End::FrameError(error)) });
         }
         let is_first = !self.lane(direction.opposite()).tracker().is_lost();
         lane.give_up();
         if is_first {
             observe(request, End::FrameError(error));
         }
-        Ok(Looked { start, end: passed.length, refused: None })
+        Ok(Looked { passed: found.start..found.length, kept: nothing, refused: None })
+    }
+
+    /// Goes on with what was read before and had to wait, as far as it may pass now.
+    #[inline(never)]
+    fn go_on_with_kept(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        limit: &Limit,
+        stops: bool,
+    ) -> Result<Option<End>, Broken> {
+        let (_, to) = tunnel.sides(direction);
+        let backlog = self.backlog(direction);
+        let mut refused = None;
+        limit.kept.look(|bytes| {
+            let looked = self.look(tunnel, direction, bytes, stops)?;
+            let passed = bytes.get(looked.passed).unwrap_or_default();
+            if !passed.is_empty() {
+                backlog.copy(passed, to.log())?;
+            }
+            refused = looked.refused;
+            Ok::<_, AllocationFailed>(looked.kept)
+        })?;
+        backlog.drain(|bytes| to.send(bytes))?;
+        Ok(refused)
     }
 
     /// If nothing more will come, what was held back is passed on, unless a Close of ours can take its
@@ -171,8 +260,20 @@ impl Pump {
     pub fn discard(&self, tunnel: &Tunnel, direction: Direction) -> Result<bool, Broken> {
         let (from, _) = tunnel.sides(direction);
         let lane = self.lane(direction);
-        let mut buffer = tunnel.borrow_buffer()?;
         let mut closes = false;
+        let mut look = |bytes: &mut [u8]| {
+            let found = lane.look(bytes, from.log(), Wants::default(), |notice| {
+                closes |= matches!(notice, Notice::Close(_));
+            })?;
+            if found.halt.is_some() {
+                lane.give_up();
+            }
+            Ok::<_, AllocationFailed>(0..0)
+        };
+        if let Some(limit) = self.limit(direction) {
+            limit.kept.look(&mut look)?;
+        }
+        let mut buffer = tunnel.borrow_buffer()?;
         for _ in 0..READS {
             if from.is_done() || !from.is_readable() {
                 return Ok(closes);
@@ -181,13 +282,7 @@ impl Pump {
             let Some(bytes) = from.receive(tunnel.room(&mut buffer, front)) else { continue };
             let received = bytes.len();
             // SAFETY: `front` bytes were put there, and `received` bytes were read behind them.
-            let bytes = unsafe { buffer.written(front + received) };
-            let passed = lane.look(bytes, from.log(), false, None, |notice| {
-                closes |= matches!(notice, Notice::Close(_));
-            })?;
-            if passed.violation.is_some() {
-                lane.give_up();
-            }
+            look(unsafe { buffer.written(front + received) })?;
         }
         from.post_read_last();
         Ok(closes)
@@ -197,7 +292,9 @@ impl Pump {
     pub fn is_over(&self, tunnel: &Tunnel) -> bool {
         match (tunnel.client.is_done(), tunnel.backend.is_done()) {
             (true, true) => true,
-            (true, false) => self.backlog(Direction::ToBackend).is_empty(),
+            (true, false) => {
+                self.backlog(Direction::ToBackend).is_empty() && !self.keeps(Direction::ToBackend)
+            }
             (false, true) => self.backlog(Direction::ToClient).is_empty(),
             (false, false) => false,
         }

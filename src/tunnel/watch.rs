@@ -9,6 +9,7 @@ use websocket_guard_core::frame::Role;
 
 use super::asked::Asked;
 use super::clock::is_past;
+use super::limits::Limits;
 use super::random::random;
 use super::wheel::Waiting;
 use crate::configuration::tunnels::PingConf;
@@ -29,6 +30,8 @@ pub struct Watch {
     pub ping: Cell<Option<ngx_msec_t>>,
     /// Whether the backend of a tunnel that is drained has sent a Close.
     pub backend_closed: Cell<bool>,
+    /// What messages may be, if there is a limit.
+    pub limits: Option<Limits>,
 }
 
 /// How far a tunnel of a worker that leaves has come.
@@ -55,7 +58,12 @@ impl Turn {
 
 impl Watch {
     /// `call` is called when one of its moments has come.
-    pub fn new(request: Request, call: fn(Request), ping: Option<PingConf>) -> Self {
+    pub fn new(
+        request: Request,
+        call: fn(Request),
+        ping: Option<PingConf>,
+        limits: Option<Limits>,
+    ) -> Self {
         let asked = |is_asked: bool| is_asked.then(|| Asked::new(random()));
         Self {
             waiting: Waiting::new(request, call),
@@ -66,6 +74,7 @@ impl Watch {
             backend: ping.and_then(|ping| asked(ping.backend)),
             ping: Cell::new(None),
             backend_closed: Cell::new(false),
+            limits,
         }
     }
 
@@ -76,8 +85,9 @@ impl Watch {
             Turn::At(moment) | Turn::Under { until: moment } => Some(moment),
         };
         // A drain that is under way is the last thing that a tunnel does.
-        let others =
-            [self.lifetime.get(), self.ping.get()].map(|it| it.filter(|_| !self.is_draining()));
+        let message = self.limits.as_ref().and_then(Limits::due);
+        let others = [self.lifetime.get(), self.ping.get(), message]
+            .map(|it| it.filter(|_| !self.is_draining()));
         if let Some(moment) = [drain].into_iter().chain(others).flatten().min() {
             // SAFETY: it is a field, never moved out of a value that is not moved.
             unsafe { self.map_unchecked(|watch| &watch.waiting) }.wait_until(moment);

@@ -7,8 +7,9 @@ use core::marker::PhantomPinned;
 use core::pin::Pin;
 use core::ptr;
 
-use ngx::ffi::{ngx_current_msec, ngx_event_t, ngx_msec_t};
+use ngx::ffi::{ngx_event_t, ngx_msec_t};
 
+use super::clock::now;
 use crate::nginx::{OneThread, Timer};
 use crate::request::view::Request;
 
@@ -93,11 +94,6 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-fn now() -> ngx_msec_t {
-    // SAFETY: nginx changes it between two events only.
-    unsafe { ngx_current_msec }
 }
 
 impl Wheel {

@@ -1,9 +1,11 @@
+use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
 use crate::config::{Answer, Answering};
 use crate::findings::{EndFinding, Finding, Level, RunFinding};
+use crate::frame::rate::Rate;
 use crate::frame::{self, Role};
 use crate::handshake::origin::Denied;
 use crate::handshake::switch::{BadAccept, BadSwitch, Fault};
@@ -1353,6 +1355,8 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         (EndFinding::TunnelFrameError, ended(frame_error(Role::Client, true))),
         (EndFinding::TunnelClientDead, client_silent(End::ClientDead)),
         (EndFinding::TunnelBackendDead, ended(End::BackendDead)),
+        (EndFinding::TunnelMessageTooLarge, ended(too_large(Role::Client))),
+        (EndFinding::TunnelMessageRate, ended(too_fast())),
         (EndFinding::TunnelLifetime, ended(End::Lifetime)),
         (EndFinding::TunnelDrained, ended(End::Drained)),
         (EndFinding::TunnelShutdown, ended(End::Shutdown)),
@@ -1384,12 +1388,26 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
              is not masked; its tunnel goes on after 5m, and nobody looks at its frames any more \
              (client silent for 350ms, ",
         ),
+        (
+            too_large(Role::Server),
+            "websocket_guard: tunnel closed after 5m: a message of backend 127.0.0.1:8080 has 1048577 \
+             bytes or more, and the limit is 1048576 (websocket_guard_max_message; client silent ",
+        ),
         (End::FastStop, "websocket_guard: tunnel cut after 5m: nginx was stopped at once (client "),
     ] {
         let end = ended(end);
         let line = diagnose_end(&end).map_or_else(String::new, |d| d.line().to_string());
         assert!(line.starts_with(text), "{line}");
     }
+}
+
+fn too_large(sender: Role) -> End {
+    End::MessageTooLarge(MessageTooLarge { sender, size: 1_048_577, limit: 1_048_576 })
+}
+
+fn too_fast() -> End {
+    let rate = Rate::parse(b"10r/s").unwrap().with_burst(NonZeroU32::new(20).unwrap());
+    End::MessageRate(MessageRate { messages: 30, rate })
 }
 
 fn frame_error(sender: Role, is_end: bool) -> End {

@@ -1,6 +1,7 @@
 //! How a tunnel ended.
 
 use crate::findings::EndFinding;
+use crate::frame::rate::Rate;
 use crate::frame::{Role, Violation};
 use crate::words::Mode;
 
@@ -61,6 +62,10 @@ pub enum End {
     ClientDead,
     /// No answer of the backend to one.
     BackendDead,
+    /// A message was too large.
+    MessageTooLarge(MessageTooLarge),
+    /// The client sent messages too fast.
+    MessageRate(MessageRate),
     /// Its lifetime was over.
     Lifetime,
     /// It was closed since its worker leaves.
@@ -76,6 +81,26 @@ pub struct FrameError {
     pub violation: Violation,
     /// Whether the tunnel ends therefore; else it goes on, and its frames are not looked at any more.
     pub is_end: bool,
+}
+
+/// A message that is larger than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageTooLarge {
+    /// Who sent it.
+    pub sender: Role,
+    /// The payload of its frames up to the one that was refused, in bytes; more may follow.
+    pub size: u64,
+    /// The most that it may be.
+    pub limit: u64,
+}
+
+/// A message that came too early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageRate {
+    /// How many the client had sent.
+    pub messages: u64,
+    /// How many it may.
+    pub rate: Rate,
 }
 
 /// What nginx's structures say when a tunnel ends.
@@ -161,6 +186,8 @@ impl End {
             Self::FrameError(_) => EndFinding::TunnelFrameError,
             Self::ClientDead => EndFinding::TunnelClientDead,
             Self::BackendDead => EndFinding::TunnelBackendDead,
+            Self::MessageTooLarge(_) => EndFinding::TunnelMessageTooLarge,
+            Self::MessageRate(_) => EndFinding::TunnelMessageRate,
             Self::Lifetime => EndFinding::TunnelLifetime,
             Self::Drained => EndFinding::TunnelDrained,
         })
@@ -182,6 +209,8 @@ impl End {
             Self::Shutdown | Self::FastStop => "shutdown",
             Self::FrameError(_) => "frame-error",
             Self::ClientDead | Self::BackendDead => "ping-timeout",
+            Self::MessageTooLarge(_) => "message-too-large",
+            Self::MessageRate(_) => "message-rate",
             Self::Lifetime => "lifetime",
             Self::Drained => "drained",
         }

@@ -1344,6 +1344,20 @@ events {
     symptom: "browsers close with 1014, or with 1006 where websocket_guard_close is off",
     example: "websocket_guard: tunnel cut after 5m: no answer of backend 127.0.0.1:8080 to a Ping for 60s (client silent for 350ms, backend silent for 4m); see what the backend is doing, or raise the timeout of websocket_guard_ping [tunnel-backend-dead]";
 
+    TunnelMessageTooLarge "tunnel-message-too-large", Error;
+    title: "a message was larger than websocket_guard_max_message",
+    cause: "one side began a frame with which its message has more payload than websocket_guard_max_message allows; a compressed message counts as it is sent; nothing of that frame was passed on",
+    fix: "have it send smaller messages, or raise websocket_guard_max_message",
+    symptom: "whoever sent the message sees the connection close with 1009, the other side with 1001",
+    example: "websocket_guard: tunnel closed after 5m: a message of the client has 1048577 bytes or more, and the limit is 1048576 (websocket_guard_max_message; client silent for 350ms, backend silent for 4m); have it send smaller messages, or raise websocket_guard_max_message [tunnel-message-too-large]";
+
+    TunnelMessageRate "tunnel-message-rate", Error;
+    title: "a client sent messages faster than websocket_guard_message_rate",
+    cause: "the client began a message before the rate and the burst of websocket_guard_message_rate had room for it, which there is set to \"close\"; nothing of that message was passed on",
+    fix: "have the client send less often, raise the rate or the burst of websocket_guard_message_rate, or have it \"delay\"",
+    symptom: "the client sees the connection close with 1008, the backend with 1001",
+    example: "websocket_guard: tunnel closed after 5m: the client sent more than 30 messages, which is faster than 10r/s burst=20 (websocket_guard_message_rate; client silent for 350ms, backend silent for 4m); have the client send less often, raise the rate or the burst of websocket_guard_message_rate, or have it \"delay\" [tunnel-message-rate]";
+
     TunnelLifetime "tunnel-lifetime", Info;
     title: "the lifetime of a tunnel was over",
     cause: "websocket_guard_lifetime limits how long a tunnel may live; the client connects again and is authorized anew",

@@ -317,6 +317,9 @@ fn the_size_of_a_message_is_that_of_its_frames() {
     assert_eq!(run(100, &[(0x02, 50), (0x89, 125), (0x00, 50), (0x80, 1)]), Some((3, 101)));
     let most = u64::MAX >> 1;
     assert_eq!(run(1 << 20, &[(0x82, most)]), Some((0, most)));
+    // No length that breaks a rule gets around the limit.
+    assert_eq!(run(u64::MAX, &[(0x82, most + 1)]), Some((0, most + 1)));
+    assert_eq!(run(100, &[(0x02, 1), (0x80, u64::MAX)]), Some((1, u64::MAX)));
     assert_eq!(run(u64::MAX, &[(0x02, most), (0x00, most), (0x00, most), (0x80, most)]), None);
     let sum = Some((2, u64::MAX));
     assert_eq!(run(u64::MAX - 1, &[(0x02, most), (0x00, most), (0x80, 2)]), sum);

@@ -358,9 +358,14 @@ impl Tracker {
         if self.is_lost() {
             return Ok(Step { event: Event::Untracked, length: bytes.len(), ends_message: false });
         }
-        let Some((opcode, header, size)) = self.header(bytes)? else {
-            return Ok(Step::incomplete(true));
-        };
+        let header = self.header(bytes).map_err(|violation| match Header::parse(bytes) {
+            // Its length breaks a rule, but the limit above all.
+            Some((header, _)) if violation == Violation::HugeLength && options.size.is_some() => {
+                Refusal::TooLarge(header.length)
+            }
+            _ => violation.into(),
+        })?;
+        let Some((opcode, header, size)) = header else { return Ok(Step::incomplete(true)) };
         match opcode {
             OpCode::Data(opcode) => {
                 let frame = DataFrame {

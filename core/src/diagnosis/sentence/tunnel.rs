@@ -7,7 +7,7 @@ use crate::frame::Role;
 use crate::text::duration::Duration;
 use crate::text::escape::Escaped;
 
-use crate::diagnosis::tunnel::{End, FrameError, TunnelEnd};
+use crate::diagnosis::tunnel::{End, FrameError, MessageRate, MessageTooLarge, TunnelEnd};
 
 pub fn tunnel_end(f: &mut Formatter, finding: EndFinding, end: &TunnelEnd) -> fmt::Result {
     let TunnelEnd { handler, .. } = end;
@@ -51,6 +51,8 @@ pub fn tunnel_end(f: &mut Formatter, finding: EndFinding, end: &TunnelEnd) -> fm
         EndFinding::TunnelBackendDead => {
             write!(f, "tunnel cut after {age}: no answer of backend {peer} to a Ping for {limit} (")
         }
+        EndFinding::TunnelMessageTooLarge => message_too_large(f, end),
+        EndFinding::TunnelMessageRate => message_rate(f, end),
         EndFinding::TunnelLifetime => write!(f, "tunnel closed after {age}: its lifetime was over ("),
         EndFinding::TunnelDrained => {
             write!(f, "tunnel closed after {age}: its worker is leaving (")
@@ -92,4 +94,26 @@ fn frame_error(f: &mut Formatter, end: &TunnelEnd) -> fmt::Result {
         write!(f, "; its tunnel goes on after {age}, and nobody looks at its frames any more")?;
     }
     f.write_str(" (")
+}
+
+fn message_too_large(f: &mut Formatter, end: &TunnelEnd) -> fmt::Result {
+    let End::MessageTooLarge(MessageTooLarge { sender, size, limit }) = end.end else {
+        return Ok(());
+    };
+    write!(f, "tunnel closed after {}: a message of ", Duration::about(end.age_ms))?;
+    match sender {
+        Role::Client => f.write_str("the client")?,
+        Role::Server => write!(f, "backend {}", Escaped(end.peer))?,
+    }
+    write!(f, " has {size} bytes or more, and the limit is {limit} (websocket_guard_max_message; ")
+}
+
+fn message_rate(f: &mut Formatter, end: &TunnelEnd) -> fmt::Result {
+    let End::MessageRate(MessageRate { messages, rate }) = end.end else { return Ok(()) };
+    let age = Duration::about(end.age_ms);
+    write!(
+        f,
+        "tunnel closed after {age}: the client sent more than {messages} messages, which is faster than \
+         {rate} (websocket_guard_message_rate; "
+    )
 }
