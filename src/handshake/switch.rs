@@ -74,7 +74,15 @@ pub fn verify_delivered(request: &Request) {
     let delivered = switch(request.response_fields());
     let [upgrade, key, subprotocols, extensions] = field::find(request.fields(), OF_OFFER);
     let asked = Offer { upgrade, allowed: None, key, subprotocols, extensions };
-    if let Err(fault) = delivered.verify_delivered(&backends, &asked) {
+    // uwsgi and scgi pass the client's key on as it is.
+    let fault = match exchange.head() {
+        Some(sent) => {
+            let [answered] = field::find(sent.fields(), ["Sec-WebSocket-Key"]);
+            delivered.verify_delivered(&backends, &asked, answered)
+        }
+        None => delivered.verify_delivered(&backends, &asked, asked.key.clone()),
+    };
+    if let Err(fault) = fault {
         exchange.note_switch_fault(request, SwitchFault::Delivered(fault));
         // The tunnel may live long; the reason why the client closes it is told now.
         outcome::report(request);

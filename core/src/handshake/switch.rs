@@ -67,10 +67,14 @@ impl<'a, L: Lines<'a>> Switch<L> {
 
     /// Checks the 101 that the client gets, by which a client of RFC 6455 decides, against that of the backend and the
     /// client's handshake. Its Connection header is nginx's own (`ngx_http_header_filter`).
+    ///
+    /// `answered` are the keys that were sent to the backend, whose answer to one of them is known to be right: an
+    /// answer that came through unchanged is not computed again.
     pub fn verify_delivered<'s, 'b, S: Lines<'s>, B: Lines<'b>>(
         &self,
         backends: &Switch<B>,
         asked: &Offer<'_, S>,
+        answered: impl Lines<'s>,
     ) -> Result<(), Fault<'a>> {
         let [upgrade, accept, subprotocol, extensions] = self.single();
         let lines = [upgrade, accept, subprotocol, extensions].into_iter().zip(backends.single());
@@ -85,8 +89,10 @@ impl<'a, L: Lines<'a>> Switch<L> {
             return Err(Fault::BadSwitch(BadSwitch::OtherProtocol(other)));
         }
         // Where malformed handshakes are forwarded there may be none, or several.
-        let mut keys = asked.key.clone();
-        if keys.next().is_some() && keys.next().is_none() {
+        let one_key = asked.key.clone().next().is_some() && asked.key.clone().nth(1).is_none();
+        let is_verified = same_lines(answered, asked.key.clone())
+            && same_lines(self.accept.clone(), backends.accept.clone());
+        if one_key && !is_verified {
             self.verify_accept(asked.key.clone())?;
         }
         self.verify_single()?;
@@ -187,6 +193,10 @@ impl<'a, L: Lines<'a>> Switch<L> {
             None => Ok(()),
         }
     }
+}
+
+fn same_lines<'a, 'b>(some: impl Lines<'a>, others: impl Lines<'b>) -> bool {
+    some.map(trim).eq(others.map(trim))
 }
 
 /// The headers of a 101 of which a client wants to see what the backend has sent.
@@ -492,8 +502,10 @@ mod tests {
         let extensions = lines(&[b"x"]);
         let backends = Switch { extensions, ..good() };
         let asked = Offer { extensions: lines(&[b"x"]), ..sent() };
-        let verify =
-            |answer: Switch<TestLines<'static>>| answer.verify_delivered(&backends, &asked);
+        let key = asked.key.clone();
+        let verify = |answer: Switch<TestLines<'static>>| {
+            answer.verify_delivered(&backends, &asked, key.clone())
+        };
         // nginx writes Connection itself.
         let good = || Switch { connection: lines(&[]), ..backends.clone() };
         assert_eq!(verify(good()), Ok(()));
@@ -504,7 +516,7 @@ mod tests {
         let hidden_protocol = Switch { subprotocol: none(), ..good() };
         assert_eq!(verify(hidden_protocol.clone()), hidden("Sec-WebSocket-Protocol"));
         // None was chosen.
-        assert_eq!(hidden_protocol.verify_delivered(&hidden_protocol, &asked), Ok(()));
+        assert_eq!(hidden_protocol.verify_delivered(&hidden_protocol, &asked, key.clone()), Ok(()));
         assert_eq!(
             verify(Switch { extensions: none(), ..good() }),
             hidden("Sec-WebSocket-Extensions")
@@ -528,8 +540,17 @@ mod tests {
         // A handshake without a key, or with two, that is forwarded all the same.
         for key in [&[][..], &[&b"other"[..], b"another"]] {
             let asked = Offer { key: lines(key), ..asked.clone() };
-            assert_eq!(good().verify_delivered(&backends, &asked), Ok(()));
+            assert_eq!(good().verify_delivered(&backends, &asked, lines(key)), Ok(()));
         }
+        // The backend was sent another key than the client's, or another one as well: its answer may be to that one.
+        let to_others = || Switch { accept: lines(&[b"z"]), ..good() };
+        let backends = to_others();
+        let wrong = Err(Fault::BadAccept(wrong));
+        for sent in [&[][..], &[&b"other"[..]], &[KEY, b"other"], &[b"other", KEY]] {
+            assert_eq!(to_others().verify_delivered(&backends, &asked, lines(sent)), wrong);
+        }
+        // It was sent the client's, and is known to have answered it.
+        assert_eq!(to_others().verify_delivered(&backends, &asked, lines(&[KEY])), Ok(()));
     }
 
     #[test]
