@@ -48,6 +48,17 @@ http {
         location /tls/ {
             proxy_pass  https://127.0.0.1:8082;
         }
+
+        # nginx's own loop keeps them.
+        location /native/ {
+            websocket_guard_tunnel  native;
+            proxy_pass              http://127.0.0.1:8081;
+        }
+
+        location /native/tls/ {
+            websocket_guard_tunnel  native;
+            proxy_pass              https://127.0.0.1:8082;
+        }
     }
 }
 EOC
@@ -80,10 +91,10 @@ run_backend($t, 8082, ssl => 'localhost');
 $t->write_file('nginx.conf', $conf =~ s/%%BUFFER%%/100k/r);
 run_with_heap_meter($t);
 
-# That to the backend has 16 KiB, whatever is configured; what OpenSSL keeps is more.
-cmp_ok(taken('/', 1), '<', 80, 'TLS to the client: the buffer is given back');
-cmp_ok(taken('/tls/', 0), '<', 38, 'TLS to the backend');
-cmp_ok(taken('/tls/', 1), '<', 80, 'TLS to both');
+# That to the backend has 16 KiB, whatever is configured. What OpenSSL itself keeps depends on its version.
+cmp_ok(given_back('/', 1), '>', 100, 'TLS to the client: the buffer is given back');
+cmp_ok(given_back('/tls/', 0), '>', 16, 'TLS to the backend');
+cmp_ok(given_back('/tls/', 1), '>', 116, 'TLS to both');
 
 # A small one lies among other things in the pool of the connection.
 $t->write_file('nginx.conf', $conf =~ s/%%BUFFER%%/1k/r);
@@ -119,6 +130,12 @@ for my $ws (@stalled[0, -1]) {
 is((worker_pids($t))[0], $worker, 'the worker lives');
 is(websocket(ssl => 1)->echo('hello'), 'hello', 'and goes on');
 is_deeply([guard_log($t, 'error')], [], 'nothing to complain about');
+
+# KiB that a tunnel keeps less than with nginx's own loop.
+sub given_back {
+    my ($path, $ssl) = @_;
+    return taken("/native$path", $ssl) - taken($path, $ssl);
+}
 
 # KiB that a tunnel keeps.
 sub taken {
