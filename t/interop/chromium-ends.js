@@ -14,13 +14,22 @@ start(profile);
 
 let page;
 
+// What the page sends, and is too much.
+const SENT = {
+    "/ends/large": ["x".repeat(65)],
+    "/ends/rate": ["one", "two"],
+};
+
 // What its close event says of each socket that is opened.
 function open(paths) {
     return page.evaluate(`async () => {
         window.ends = {};
         await Promise.all(${JSON.stringify(paths)}.map((path) => new Promise((resolve) => {
             const socket = new WebSocket("wss://" + location.host + path);
-            socket.onopen = resolve;
+            socket.onopen = () => {
+                (${JSON.stringify(SENT)}[path] ?? []).forEach((message) => socket.send(message));
+                resolve();
+            };
             socket.onclose = ({ code, reason, wasClean }) => {
                 window.ends[path] = { code, reason, wasClean };
                 resolve();
@@ -52,6 +61,8 @@ runCases({
             "/ends/idle": clean(1001),
             "/ends/lifetime": clean(1008),
             "/ends/broken": clean(1001),
+            "/ends/large": clean(1009),
+            "/ends/rate": clean(1008),
             // Without the guard's Close: what it would be like.
             "/ends/off/gone": { code: 1006, reason: "", wasClean: false },
         };
