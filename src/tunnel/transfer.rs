@@ -113,7 +113,7 @@ impl Pump {
                 let bytes = unsafe { buffer.written(looked.kept.end) };
                 limit.kept.copy(bytes.get(looked.kept.clone()).unwrap_or_default(), from.log())?;
             }
-            // SAFETY: as above.
+            // SAFETY: a look passes on nothing behind the bytes that it was given.
             let bytes = unsafe { buffer.written(end) }.get(start..).unwrap_or_default();
             let sent = to.send(bytes)?;
             match bytes.get(sent..) {
