@@ -30,7 +30,7 @@ JOBS            ?=
 # What is installed from Debian packages when missing. Rust comes from rustup: Debian 12's is too old.
 BUILD_PACKAGES   = gcc make perl libclang-dev libpcre2-dev libssl-dev zlib1g-dev \
 	$(if $(NGINX_SOURCE_DIR)$(NGINX_BUILD_DIR),,nginx nginx-dev)
-TEST_PACKAGES    = python3 libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++ iproute2
+TEST_PACKAGES    = python3 libprotocol-websocket-perl libio-socket-ssl-perl openssl curl g++ iproute2 pkg-config
 # Modules of others that the guard has to live with.
 TEST_PACKAGES   += $(addprefix libnginx-mod-,http-perl http-lua http-modsecurity http-image-filter nchan)
 DEB_PACKAGES     = dpkg-dev debhelper
