@@ -33,13 +33,14 @@ http {
     ssl_certificate_key  localhost.key;
     ssl_buffer_size      %%BUFFER%%;
 
-    websocket_guard         on;
-    websocket_guard_tunnel  pump;
+    websocket_guard  on;
 
     server {
         listen       127.0.0.1:8080;
         listen       127.0.0.1:8443 ssl sndbuf=8k;
         server_name  localhost;
+
+        websocket_guard_tunnel  pump;
 
         location / {
             proxy_pass  http://127.0.0.1:8081;
