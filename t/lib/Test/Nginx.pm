@@ -384,7 +384,8 @@ my %ports;
 
 # The real port that stands for a port number of the test. Tests run in parallel, so that a UDP
 # socket (for a UDP port: a TCP one) of the same number is held as long as the test runs. The
-# range lies below the ports that Linux gives to outgoing connections.
+# range lies below the ports that Linux gives to outgoing connections. A port at which connections of
+# another test are in TIME_WAIT is no free one: some sockets are bound without SO_REUSEADDR.
 sub port {
     my ($number, %options) = @_;
 
@@ -410,7 +411,7 @@ sub _bind {
         Proto     => $proto,
         LocalAddr => '127.0.0.1',
         LocalPort => $port,
-        $proto eq 'tcp' ? (Listen => 1, ReuseAddr => 1) : (),
+        $proto eq 'tcp' ? (Listen => 1) : (),
     );
 }
 
