@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use ngx::ffi::{ngx_msec_t, ngx_str_t};
+use ngx::ffi::ngx_str_t;
 use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::frame::control::Close;
 use websocket_guard_core::frame::{CloseCode, Role};
@@ -17,8 +17,8 @@ pub struct Record {
     first_close: Cell<Option<FirstClose>>,
     client: Cell<Option<Carried>>,
     backend: Cell<Option<Carried>>,
-    client_round_trip: Cell<Option<ngx_msec_t>>,
-    backend_round_trip: Cell<Option<ngx_msec_t>>,
+    client_round_trip: Cell<Option<u32>>,
+    backend_round_trip: Cell<Option<u32>>,
 }
 
 /// The first Close of a tunnel.
@@ -93,13 +93,13 @@ impl Record {
     }
 
     /// Notes how long the last Pongs took.
-    pub fn note_round_trips(&self, client: Option<ngx_msec_t>, backend: Option<ngx_msec_t>) {
+    pub fn note_round_trips(&self, client: Option<u32>, backend: Option<u32>) {
         self.client_round_trip.set(client);
         self.backend_round_trip.set(backend);
     }
 
     /// How long the last Pong of one side took, in milliseconds.
-    pub fn round_trip(&self, side: Role) -> Option<ngx_msec_t> {
+    pub fn round_trip(&self, side: Role) -> Option<u32> {
         match side {
             Role::Client => self.client_round_trip.get(),
             Role::Server => self.backend_round_trip.get(),

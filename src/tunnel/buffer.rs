@@ -3,12 +3,13 @@
 
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::mem::MaybeUninit;
+use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::slice;
 
 use ngx::ffi::{ngx_alloc, ngx_log_t, ngx_pagesize};
+use websocket_guard_core::frame::Tail;
 
 use crate::nginx::{AllocationFailed, OneThread};
 
@@ -23,6 +24,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// `log` must be live; a failure is written there.
+    #[inline(never)]
     fn new(capacity: usize, log: *mut ngx_log_t) -> Result<Self, AllocationFailed> {
         // SAFETY: the logs that nginx hands out are live while its handlers run.
         let memory = NonNull::new(unsafe { ngx_alloc(capacity, log) }).ok_or(AllocationFailed)?;
@@ -60,27 +62,37 @@ impl Drop for Buffer {
 /// The buffer of this worker, while no tunnel is reading into it.
 static SHARED: OneThread<Cell<Option<Buffer>>> = OneThread::new(Cell::new(None));
 
-/// The worker's buffer, which goes back when the loan ends.
-pub struct Loan(Option<Buffer>);
+/// The worker's buffer, which goes back when the loan ends, unless bytes in it are kept.
+pub struct Loan {
+    buffer: ManuallyDrop<Buffer>,
+    size: usize,
+}
 
-/// Lends the worker's buffer, which is made when it is needed.
-pub fn borrow(capacity: usize, log: *mut ngx_log_t) -> Result<Loan, AllocationFailed> {
-    match SHARED.take().filter(|buffer| buffer.capacity == capacity) {
-        Some(buffer) => Ok(Loan(Some(buffer))),
-        None => Ok(Loan(Some(Buffer::new(capacity, log)?))),
-    }
+/// Lends the worker's buffer, which is made when it is needed, to read `size` bytes at once.
+#[inline(always)]
+pub fn borrow(size: usize, log: *mut ngx_log_t) -> Result<Loan, AllocationFailed> {
+    let capacity = size + Tail::CAPACITY;
+    let buffer = match SHARED.take().filter(|buffer| buffer.capacity == capacity) {
+        Some(buffer) => buffer,
+        None => Buffer::new(capacity, log)?,
+    };
+    Ok(Loan { buffer: ManuallyDrop::new(buffer), size })
 }
 
 impl Loan {
-    /// The room to read into.
-    pub fn room(&mut self) -> &mut [MaybeUninit<u8>] {
-        match &mut self.0 {
-            // SAFETY: the memory is the buffer's alone.
-            Some(buffer) => unsafe {
-                slice::from_raw_parts_mut(buffer.memory.as_ptr().cast(), buffer.capacity)
-            },
-            None => &mut [],
-        }
+    /// All of it.
+    #[inline(always)]
+    pub fn whole(&mut self) -> &mut [MaybeUninit<u8>] {
+        let Buffer { memory, capacity } = *self.buffer;
+        // SAFETY: the memory is the buffer's alone.
+        unsafe { slice::from_raw_parts_mut(memory.as_ptr().cast(), capacity) }
+    }
+
+    /// The room to read into, behind so many bytes that were put in front, at most a [`Tail`].
+    #[inline(always)]
+    pub fn room(&mut self, front: usize) -> &mut [MaybeUninit<u8>] {
+        let end = front + self.size;
+        self.whole().get_mut(front..end).unwrap_or_default()
     }
 
     /// What was written into it.
@@ -88,20 +100,17 @@ impl Loan {
     /// # Safety
     /// So many bytes must have been written from its start on.
     pub unsafe fn written(&mut self, length: usize) -> &mut [u8] {
-        match &mut self.0 {
-            // SAFETY: so many bytes were written, as the contract above says, or the buffer ends before.
-            Some(buffer) => unsafe {
-                slice::from_raw_parts_mut(buffer.memory.as_ptr(), length.min(buffer.capacity))
-            },
-            None => &mut [],
-        }
+        let Buffer { memory, capacity } = *self.buffer;
+        // SAFETY: so many bytes were written, as the contract above says, or the buffer ends before.
+        unsafe { slice::from_raw_parts_mut(memory.as_ptr(), length.min(capacity)) }
     }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        if let Some(buffer) = self.0.take() {
-            SHARED.set(Some(buffer));
+        if self.buffer.capacity > 0 {
+            // SAFETY: it is taken once, at the end.
+            SHARED.set(Some(unsafe { ManuallyDrop::take(&mut self.buffer) }));
         }
     }
 }
@@ -143,8 +152,9 @@ impl Backlog {
     ///
     /// # Safety
     /// They must have been written.
-    pub unsafe fn keep(&self, mut loan: Loan, start: usize, end: usize) {
-        let Some(buffer) = loan.0.take() else { return };
+    pub unsafe fn keep(&self, loan: &mut Loan, start: usize, end: usize) {
+        let nothing = Buffer { memory: NonNull::dangling(), capacity: 0 };
+        let buffer = mem::replace(&mut *loan.buffer, nothing);
         // SAFETY: all but these bytes were sent, or hold nothing.
         unsafe {
             buffer.release(0, start);

@@ -1,23 +1,53 @@
 //! Moments of `ngx_current_msec`, and times at random.
 
+use core::num::NonZero;
+
 use ngx::ffi::{ngx_current_msec, ngx_msec_t};
 
 use super::random::random;
 
-/// This moment.
-pub fn now() -> ngx_msec_t {
-    // SAFETY: nginx changes it between two events only.
-    unsafe { ngx_current_msec }
-}
+/// A moment of `ngx_current_msec`. It is never 0: one that may not be there takes no more room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(NonZero<ngx_msec_t>);
 
-/// Whether a moment has come.
-pub fn is_past(moment: ngx_msec_t) -> bool {
-    moment <= now()
-}
+impl Moment {
+    /// So many milliseconds after nginx's clock began.
+    #[inline(always)]
+    pub fn at(milliseconds: ngx_msec_t) -> Self {
+        Self(NonZero::new(milliseconds).unwrap_or(NonZero::<ngx_msec_t>::MIN))
+    }
 
-/// So much later than now.
-pub fn later(milliseconds: ngx_msec_t) -> ngx_msec_t {
-    now().saturating_add(milliseconds)
+    /// This one.
+    #[inline(always)]
+    pub fn now() -> Self {
+        // SAFETY: nginx changes it between two events only.
+        Self::at(unsafe { ngx_current_msec })
+    }
+
+    /// The milliseconds since nginx's clock began.
+    pub fn milliseconds(self) -> ngx_msec_t {
+        self.0.get()
+    }
+
+    /// So many milliseconds later.
+    pub fn plus(self, milliseconds: ngx_msec_t) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+
+    /// So many milliseconds after now.
+    pub fn later(milliseconds: ngx_msec_t) -> Self {
+        Self::now().plus(milliseconds)
+    }
+
+    /// Whether it has come.
+    pub fn is_past(self) -> bool {
+        self <= Self::now()
+    }
+
+    /// The milliseconds since another one.
+    pub fn since(self, other: Self) -> ngx_msec_t {
+        self.milliseconds().saturating_sub(other.milliseconds())
+    }
 }
 
 /// Any time up to that.

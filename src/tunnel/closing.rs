@@ -1,6 +1,8 @@
 //! The end of a tunnel: a side that has had no Close gets one of the guard's (RFC 6455 section 7), where that
 //! is wanted, and then nginx finalizes the request.
 
+use core::pin::Pin;
+
 use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::frame::CloseCode;
 
@@ -12,6 +14,7 @@ use super::own::Own;
 use super::pump::Pump;
 use super::random::fresh_key;
 use super::side::{Broken, Side};
+use super::transfer::Ending;
 use crate::nginx::AllocationFailed;
 use crate::request::record::Record;
 
@@ -147,7 +150,10 @@ impl Pump {
         }
         backlog.drain(|bytes| to.send(bytes))?;
         if let Farewell::Within { code, has_closed } = farewell {
-            self.transfer(tunnel, direction, true)?;
+            let watch = self.watch().map(Pin::get_ref);
+            if let Err(Ending::Broken) = self.transfer_with(tunnel, direction, watch, true) {
+                return Err(Broken);
+            }
             let tracker = self.lane(direction).tracker();
             if tracker.is_closed() || tracker.is_lost() {
                 return Ok(Farewell::Over);

@@ -1,7 +1,6 @@
 //! A request that is a tunnel: nginx's two connections, what its location sets for them, and the memory
 //! that its bytes are read into.
 
-use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -9,7 +8,7 @@ use ngx::ffi::{
     ngx_buf_t, ngx_http_output_filter, ngx_http_upstream_conf_t, ngx_http_upstream_t, ngx_int_t,
     ngx_msec_t, ngx_pfree, NGX_ERROR, NGX_HTTP_GATEWAY_TIME_OUT, NGX_HTTP_REQUEST_TIME_OUT,
 };
-use websocket_guard_core::frame::{Reserved, Tail};
+use websocket_guard_core::frame::Reserved;
 use websocket_guard_core::http::field;
 use websocket_guard_core::http::token::same;
 
@@ -86,25 +85,10 @@ impl Tunnel {
     }
 
     /// The worker's buffer, to read into.
+    #[inline(always)]
     pub fn borrow_buffer(&self) -> Result<buffer::Loan, AllocationFailed> {
-        buffer::borrow(self.read_size()? + Tail::CAPACITY, self.client.log())
-    }
-
-    /// How many bytes are read at once.
-    fn read_size(&self) -> Result<usize, AllocationFailed> {
         let main = self.request.main_conf().ok_or(AllocationFailed)?;
-        Ok(main.buffer_size() + FRAME_HEADER)
-    }
-
-    /// The room to read into, behind what was put in front.
-    pub fn room<'b>(
-        &self,
-        buffer: &'b mut buffer::Loan,
-        front: usize,
-    ) -> &'b mut [MaybeUninit<u8>] {
-        let room = buffer.room();
-        let size = room.len().saturating_sub(Tail::CAPACITY);
-        room.get_mut(front..front + size).unwrap_or_default()
+        buffer::borrow(main.buffer_size() + FRAME_HEADER, self.client.log())
     }
 
     /// What came with the header of the request or of the answer, and belongs to the tunnel.
@@ -176,16 +160,21 @@ impl Tunnel {
 
     /// Waits for whatever may happen next. Traffic in either direction starts the idle time anew, which
     /// begins so many milliseconds later where a message is held back for that long.
+    #[inline(always)]
     pub fn watch(&self, hold: ngx_msec_t) -> Result<(), Broken> {
-        let core = self.request.core_location().ok_or(Broken)?;
-        let conf = self.upstream_conf()?;
-        self.backend.watch_write(conf.send_lowat, Some(conf.send_timeout))?;
-        self.backend.watch_read(Some(conf.read_timeout.saturating_add(hold)))?;
-        self.client.watch_write(core.send_lowat, Some(core.send_timeout))?;
+        for direction in Direction::BOTH {
+            let (_, to) = self.sides(direction);
+            if !to.takes() {
+                self.watch_write(direction)?;
+            }
+        }
+        let idle = self.upstream_conf()?.read_timeout.saturating_add(hold);
+        self.backend.watch_read(Some(idle))?;
         self.client.watch_read(None)
     }
 
     /// Waits until one side takes more.
+    #[inline(never)]
     pub fn watch_write(&self, direction: Direction) -> Result<(), Broken> {
         match direction {
             Direction::ToBackend => {

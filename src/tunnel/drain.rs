@@ -5,14 +5,14 @@ use ngx::ffi::ngx_cycle_t;
 use websocket_guard_core::diagnosis::End;
 use websocket_guard_core::frame::Role;
 
-use super::clock::{later, up_to};
+use super::clock::{up_to, Moment};
 use super::connections::Tunnel;
 use super::direction::Direction;
 use super::end::How;
 use super::leaving;
 use super::pump::{requests, Pump};
 use super::side::Broken;
-use super::watch::{Turn, Watch};
+use super::watch::Watch;
 use crate::configuration::tunnels::Drain;
 use crate::nginx::AllocationFailed;
 use crate::request::view::Request;
@@ -45,8 +45,8 @@ impl Pump {
     /// Chooses the moment at which the tunnel is closed, since its worker leaves.
     fn take_turn(&self, tunnel: &Tunnel, conf: Drain) -> Result<(), AllocationFailed> {
         let watch = self.need_watch(tunnel)?;
-        if watch.drain.get() == Turn::Off {
-            watch.drain.set(Turn::At(later(up_to(conf.spread))));
+        if watch.drain.get().is_none() {
+            watch.drain.set(Some(Moment::later(up_to(conf.spread))));
             watch.wait();
         }
         Ok(())
@@ -61,8 +61,7 @@ impl Pump {
             return Some(End::Drained);
         }
         let wait = tunnel.request.location().and_then(|conf| conf.drain());
-        let until = later(wait.map_or(0, |drain| drain.wait));
-        watch.drain.set(Turn::Under { until });
+        watch.set_draining(Moment::later(wait.map_or(0, |drain| drain.wait)));
         self.conclude(tunnel, How::Known(End::Drained));
         leaving::note_drained();
         self.tell(tunnel).is_err().then_some(End::Drained)
@@ -78,7 +77,7 @@ impl Pump {
     /// the client.
     #[inline(always)]
     pub fn is_drained(&self) -> bool {
-        self.watch().is_some_and(|watch| watch.backend_closed.get())
+        self.watch().is_some_and(|watch| watch.has_backend_closed())
             && self.lane(Direction::ToBackend).tracker().is_closed()
             && self.backlog(Direction::ToBackend).is_empty()
     }

@@ -3,7 +3,7 @@
 use ngx::ffi::ngx_msec_t;
 use websocket_guard_core::diagnosis::{self, End};
 
-use super::clock::now;
+use super::clock::Moment;
 use super::connections::Tunnel;
 use super::direction::Direction;
 use super::frames::Gate;
@@ -15,8 +15,7 @@ impl Pump {
     /// What the messages that go this way may be.
     #[inline(always)]
     pub fn limit(&self, direction: Direction) -> Option<&Limit> {
-        let limits = self.watch()?.get_ref().limits.as_ref()?;
-        Some(limits.of_sender(direction.sender()))
+        self.watch()?.get_ref().limit(direction.sender())
     }
 
     /// Whether bytes that go this way were read and wait.
@@ -41,7 +40,7 @@ impl Pump {
             let messages = self.lane(direction).tracker().messages();
             return Some(End::MessageRate(diagnosis::MessageRate { messages, rate }));
         }
-        pace.due.set(Some(pace.bucket.get().due(rate) as ngx_msec_t));
+        pace.due.set(Some(Moment::at(pace.bucket.get().due(rate) as ngx_msec_t)));
         watch.wait();
         None
     }
@@ -64,6 +63,6 @@ impl Pump {
             }
             return 0;
         }
-        pace.due.get().map_or(0, |due| due.saturating_sub(now()))
+        pace.due.get().map_or(0, |due| due.since(Moment::now()))
     }
 }

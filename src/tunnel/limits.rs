@@ -3,12 +3,11 @@
 
 use core::cell::Cell;
 
-use ngx::ffi::ngx_msec_t;
 use websocket_guard_core::frame::rate::Bucket;
 use websocket_guard_core::frame::{MessageSize, Role};
 
 use super::buffer::Backlog;
-use super::clock::now;
+use super::clock::Moment;
 use super::frames::Gate;
 use crate::configuration::conf::LocationConf;
 use crate::configuration::tunnels::MessageRate;
@@ -34,7 +33,7 @@ pub struct Pace {
     pub conf: MessageRate,
     pub bucket: Cell<Bucket>,
     /// When a message that waits is to be looked at.
-    pub due: Cell<Option<ngx_msec_t>>,
+    pub due: Cell<Option<Moment>>,
 }
 
 impl Limits {
@@ -63,8 +62,13 @@ impl Limits {
         }
     }
 
+    /// Whether messages may have to wait.
+    pub fn are_paced(&self) -> bool {
+        self.client.pace.is_some() || self.backend.pace.is_some()
+    }
+
     /// When a message that waits is to be looked at, if one does.
-    pub fn due(&self) -> Option<ngx_msec_t> {
+    pub fn due(&self) -> Option<Moment> {
         self.client.pace.as_ref()?.due.get()
     }
 
@@ -90,11 +94,19 @@ impl Limit {
 
 impl Pace {
     fn new(conf: MessageRate) -> Self {
-        Self { conf, bucket: Cell::new(Bucket::new(now() as u64)), due: Cell::new(None) }
+        Self {
+            conf,
+            bucket: Cell::new(Bucket::new(Moment::now().milliseconds() as u64)),
+            due: Cell::new(None),
+        }
     }
 
     /// What lets a message pass now.
     pub fn gate(&self) -> Gate {
-        Gate { bucket: self.bucket.get(), rate: self.conf.rate, now: now() as u64 }
+        Gate {
+            bucket: self.bucket.get(),
+            rate: self.conf.rate,
+            now: Moment::now().milliseconds() as u64,
+        }
     }
 }

@@ -12,7 +12,7 @@ use core::mem::size_of;
 use core::pin::Pin;
 use core::ptr::{self, NonNull};
 
-use ngx::ffi::{ngx_cycle_t, ngx_msec_t, ngx_pool_cleanup_add};
+use ngx::ffi::{ngx_cycle_t, ngx_pool_cleanup_add};
 use ngx::http::HttpModule;
 use once_cell::unsync::OnceCell;
 use websocket_guard_core::frame::{Reserved, Role};
@@ -169,11 +169,13 @@ impl Pump {
 
     /// The same; it is made if there is none.
     pub fn need_watch(&self, tunnel: &Tunnel) -> Result<Pin<&Watch>, AllocationFailed> {
+        let log = tunnel.client.log();
         let watch = self.watch.get_or_try_init(|| {
             let conf = tunnel.request.location();
             let ping = conf.and_then(|conf| conf.ping());
-            let limits = conf.and_then(Limits::of);
-            Own::new(Watch::new(tunnel.request, attend_soon, ping, limits), tunnel.client.log())
+            let limits =
+                conf.and_then(Limits::of).map(|limits| Own::new(limits, log)).transpose()?;
+            Own::new(Watch::new(tunnel.request, attend_soon, ping, limits), log)
         })?;
         Ok(watch.pinned())
     }
@@ -222,7 +224,7 @@ impl Pump {
     }
 
     /// How long the last Pong of a side took, in milliseconds.
-    pub fn round_trip(&self, side: Role) -> Option<ngx_msec_t> {
+    pub fn round_trip(&self, side: Role) -> Option<u32> {
         self.asked(side)?.round_trip()
     }
 }

@@ -173,6 +173,7 @@ impl Side {
     }
 
     /// Reads once; `None` if there is nothing, now or for ever.
+    #[inline(always)]
     pub fn receive<'b>(&self, room: &'b mut [MaybeUninit<u8>]) -> Option<&'b [u8]> {
         let recv = self.connection().recv?;
         // SAFETY: there is that much room; what the function says that it read is written.
@@ -192,23 +193,31 @@ impl Side {
     }
 
     /// Sends as much as the other end takes now.
+    #[inline(always)]
     pub fn send(&self, bytes: &[u8]) -> Result<usize, Broken> {
-        let send = self.connection().send.ok_or(Broken)?;
-        let mut sent = 0;
-        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-            if self.write_event().ready() == 0 {
-                break;
-            }
-            // SAFETY: the function only reads the bytes.
-            let taken = unsafe { send(self.as_ptr(), rest.as_ptr().cast_mut(), rest.len()) };
-            match usize::try_from(taken) {
-                Ok(0) => break,
-                Ok(taken) => sent += taken,
-                Err(_) if taken == NGX_ERROR as isize => return Err(Broken),
-                Err(_) => break,
+        let mut sent = self.send_once(bytes)?;
+        while sent > 0 && sent < bytes.len() {
+            match self.send_once(bytes.get(sent..).unwrap_or_default())? {
+                0 => break,
+                more => sent += more,
             }
         }
         Ok(sent)
+    }
+
+    #[inline(always)]
+    fn send_once(&self, bytes: &[u8]) -> Result<usize, Broken> {
+        let send = self.connection().send.ok_or(Broken)?;
+        if bytes.is_empty() || self.write_event().ready() == 0 {
+            return Ok(0);
+        }
+        // SAFETY: the function only reads the bytes.
+        let sent = unsafe { send(self.as_ptr(), bytes.as_ptr().cast_mut(), bytes.len()) };
+        match usize::try_from(sent) {
+            Ok(sent) => Ok(sent),
+            Err(_) if sent == NGX_ERROR as isize => Err(Broken),
+            Err(_) => Ok(0),
+        }
     }
 
     /// Has nginx call the read handler soon, without waiting for an event.
@@ -230,7 +239,16 @@ impl Side {
         unsafe { ngx_post_event(self.connection().read, queue) }
     }
 
+    /// Whether there is room to write, and nobody waits for it: nothing is to be done to learn when there is
+    /// none. How much room there must be (SO_SNDLOWAT) matters to those who wait.
+    #[inline(always)]
+    pub fn takes(&self) -> bool {
+        let event = self.write_event();
+        event.ready() != 0 && event.timer_set() == 0 && event.posted() == 0 && is_edge_triggered()
+    }
+
     /// Has nginx watch for room to write, for at most `timeout`, if there is one, while there is none.
+    #[inline(never)]
     pub fn watch_write(&self, low_water: usize, timeout: Option<ngx_msec_t>) -> Result<(), Broken> {
         let event = self.connection().write;
         // SAFETY: the connection is open.
@@ -248,6 +266,7 @@ impl Side {
     }
 
     /// Has nginx watch for bytes, for at most `timeout`, if there is one.
+    #[inline(always)]
     pub fn watch_read(&self, timeout: Option<ngx_msec_t>) -> Result<(), Broken> {
         let event = self.connection().read;
         // SAFETY: the connection is open.
@@ -272,13 +291,17 @@ impl Side {
 ///
 /// # Safety
 /// `event` must be an event of an open connection.
+#[inline(always)]
 unsafe fn stays_watched(event: *const ngx_event_t) -> bool {
-    // SAFETY: the event is live, since its connection is open; nginx changes the flags between two events
-    // only.
-    unsafe {
-        ngx_event_flags & NGX_USE_CLEAR_EVENT as ngx_uint_t != 0
-            && ((*event).active() != 0 || (*event).ready() != 0)
-    }
+    // SAFETY: the event is live, since its connection is open.
+    is_edge_triggered() && unsafe { (*event).active() != 0 || (*event).ready() != 0 }
+}
+
+/// Whether the method that nginx learns of events by tells of each of them once.
+#[inline(always)]
+fn is_edge_triggered() -> bool {
+    // SAFETY: nginx sets it when it starts.
+    unsafe { ngx_event_flags & NGX_USE_CLEAR_EVENT as ngx_uint_t != 0 }
 }
 
 /// Times an event that is waited for or will come, and only such a one. A worker that shuts down

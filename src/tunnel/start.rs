@@ -2,7 +2,7 @@
 
 use websocket_guard_core::http::version::HttpVersion;
 
-use super::clock::later;
+use super::clock::Moment;
 use super::connections::Tunnel;
 use super::direction::Direction;
 use super::end::How;
@@ -85,12 +85,12 @@ impl Pump {
         let Some(conf) = tunnel.request.location() else { return Ok(()) };
         if let Some(lifetime) = conf.lifetime().and_then(|it| it.of(&tunnel.request)) {
             let watch = self.need_watch(tunnel)?;
-            watch.lifetime.set(Some(later(lifetime)));
+            watch.lifetime.set(Some(Moment::later(lifetime)));
             watch.wait();
         }
         if let Some(ping) = conf.ping() {
             let watch = self.need_watch(tunnel)?;
-            watch.ping.set(Some(later(ping.interval)));
+            watch.ping.set(Some(Moment::later(ping.interval)));
             watch.wait();
         }
         if conf.max_message().is_some() || conf.message_rate().is_some() {

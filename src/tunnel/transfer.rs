@@ -7,13 +7,15 @@ use core::ops::Range;
 use websocket_guard_core::diagnosis::{End, FrameError, MessageTooLarge};
 
 use super::asked::Asked;
+use super::buffer::Loan;
 use super::connections::Tunnel;
 use super::direction::Direction;
 use super::end::observe;
-use super::frames::{Halt, Notice, Wants};
+use super::frames::{Halt, Lane, Notice, Wants};
 use super::limits::Limit;
 use super::pump::Pump;
-use super::side::Broken;
+use super::side::{Broken, Side};
+use super::watch::Watch;
 use crate::nginx::AllocationFailed;
 use crate::request::record::Record;
 
@@ -30,16 +32,64 @@ pub struct Looked {
     pub refused: Option<End>,
 }
 
-impl Looked {
-    /// All of so many bytes are passed on.
-    fn all(length: usize) -> Self {
-        Self { passed: 0..length, kept: length..length, refused: None }
+/// Why a tunnel cannot go on.
+pub enum Ending {
+    /// A side has closed and the other has all of its bytes, or a limit of nginx's has passed.
+    Over,
+    /// A frame is refused.
+    Refused(End),
+    Broken,
+}
+
+impl From<Broken> for Ending {
+    fn from(Broken: Broken) -> Self {
+        Self::Broken
+    }
+}
+
+impl From<AllocationFailed> for Ending {
+    fn from(_: AllocationFailed) -> Self {
+        Self::Broken
+    }
+}
+
+/// How bytes are moved.
+#[derive(Clone, Copy)]
+pub enum Manner<'w> {
+    /// Nothing waits, be it for a place among them.
+    Quiet(Option<&'w Watch>),
+    /// With `stops` they go no further than to the end of a frame.
+    Careful { watch: Option<&'w Watch>, stops: bool },
+}
+
+impl<'w> Manner<'w> {
+    #[inline(always)]
+    fn watch(self) -> Option<&'w Watch> {
+        let (Self::Quiet(watch) | Self::Careful { watch, .. }) = self;
+        watch
     }
 
-    /// Whether there may be more to read.
-    fn goes_on(&self) -> bool {
-        self.kept.is_empty() && self.refused.is_none()
+    #[inline(always)]
+    fn stops(self) -> bool {
+        matches!(self, Self::Careful { stops: true, .. })
     }
+
+    /// How far it is to a place that a Ping waits for.
+    #[inline(always)]
+    fn next_place(self, direction: Direction, lane: &Lane) -> Option<usize> {
+        match self {
+            Self::Quiet(_) => None,
+            Self::Careful { watch, .. } => watch?.next_place(direction, lane),
+        }
+    }
+}
+
+/// Whether bytes that were looked at stand in the way of more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// There is something to wait for.
+    Wait,
 }
 
 impl Pump {
@@ -52,90 +102,192 @@ impl Pump {
             && to.awaits_no_write()
     }
 
-    /// Moves what there is, as far as the other side takes it. With `stops` it goes no further than to the
-    /// end of a frame. Returns the end of the tunnel, if a frame is refused.
+    /// Moves what there is where something may wait for a place among it. With `stops` it goes no further than
+    /// to the end of a frame.
+    #[inline(never)]
+    pub fn transfer_with(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        watch: Option<&Watch>,
+        stops: bool,
+    ) -> Result<(), Ending> {
+        self.transfer(tunnel, direction, Manner::Careful { watch, stops })
+    }
+
+    /// Moves what there is, as far as the other side takes it.
+    // Most of it is gone where it is compiled for `Quiet`, which is for nearly every event of a worker.
+    #[inline(always)]
     pub fn transfer(
         &self,
         tunnel: &Tunnel,
         direction: Direction,
-        stops: bool,
-    ) -> Result<Option<End>, Broken> {
+        manner: Manner,
+    ) -> Result<(), Ending> {
         let (from, to) = tunnel.sides(direction);
-        let backlog = self.backlog(direction);
-        if direction == Direction::ToClient && to.is_buffered() {
-            tunnel.send_header()?;
-            if to.is_buffered() {
-                return Ok(None);
+        let (watch, stops) = (manner.watch(), manner.stops());
+        let limit = watch.and_then(|watch| watch.limit(direction.sender()));
+        if !self.is_free(tunnel, direction, limit) {
+            self.make_way(tunnel, direction, limit, stops)?;
+            if !self.is_free(tunnel, direction, limit) {
+                return Ok(());
             }
         }
-        backlog.drain(|bytes| to.send(bytes))?;
-        let limit = self.limit(direction);
-        if let (Some(limit), true) = (limit, backlog.is_empty()) {
-            if let Some(end) = self.go_on_with_kept(tunnel, direction, limit, stops)? {
-                return Ok(Some(end));
-            }
-        }
-        if !backlog.is_empty() || self.keeps(direction) || !from.is_readable() {
-            return Ok(None);
+        if !from.is_readable() {
+            return Ok(());
         }
 
         let lane = self.lane(direction);
         let passes = limit.map_or(Some(u64::MAX), Limit::passes).filter(|_| !stops);
         let mut buffer = tunnel.borrow_buffer()?;
         for _ in 0..READS {
-            let front = if lane.has_front() { lane.put_front(buffer.room()) } else { 0 };
-            let room = tunnel.room(&mut buffer, front);
-            let place = self.next_place(direction).filter(|place| *place <= room.len());
+            let front = if lane.has_front() { lane.put_front(buffer.whole()) } else { 0 };
+            let room = buffer.room(front);
+            let place = manner.next_place(direction, lane);
+            let place = place.filter(|place| *place <= room.len());
             let room =
                 room.get_mut(..place.unwrap_or(usize::MAX).min(room.len())).unwrap_or_default();
             let Some(bytes) = from.receive(room) else {
-                self.let_go(tunnel, direction)?;
-                return Ok(None);
+                if from.is_done() {
+                    self.let_go(tunnel, direction)?;
+                }
+                return Ok(());
             };
             let received = bytes.len();
-            if let Some(asked) = self.asked(direction.sender()) {
+            if let Some(asked) = watch.and_then(|watch| watch.asked(direction.sender())) {
                 asked.hear();
             }
             if direction == Direction::ToClient {
                 tunnel.count_received(received);
             }
-            let passes = passes.is_some_and(|most| front == 0 && lane.pass(bytes, most));
-            let looked = if passes {
-                Looked::all(received)
+            let passes = match passes {
+                Some(most) if front == 0 => lane.pass(bytes, most),
+                _ => false,
+            };
+            if passes {
+                let sent = to.send(bytes)?;
+                if sent < received {
+                    // SAFETY: these bytes were read into the buffer.
+                    unsafe { self.keep_rest(to, direction, &mut buffer, sent..received)? };
+                    return Ok(());
+                }
             } else {
                 // SAFETY: `front` bytes were put there, and `received` bytes were read behind them.
-                let bytes = unsafe { buffer.written(front + received) };
-                self.look(tunnel, direction, bytes, stops)?
-            };
-            let Range { start, end } = looked.passed;
-            if let (Some(limit), false) = (limit, looked.kept.is_empty()) {
-                // SAFETY: a look finds no end behind the bytes that it was given.
-                let bytes = unsafe { buffer.written(looked.kept.end) };
-                limit.kept.copy(bytes.get(looked.kept.clone()).unwrap_or_default(), from.log())?;
-            }
-            // SAFETY: a look passes on nothing behind the bytes that it was given.
-            let bytes = unsafe { buffer.written(end) }.get(start..).unwrap_or_default();
-            let sent = to.send(bytes)?;
-            match bytes.get(sent..) {
-                // OpenSSL has begun to encrypt these bytes and wants to find them in the same
-                // place when it is called again (SSL_write(3)).
-                // SAFETY: all bytes up to `end` were written.
-                Some([_, ..]) if to.is_tls() => unsafe { backlog.keep(buffer, start + sent, end) },
-                Some(rest @ [_, ..]) => backlog.copy(rest, to.log())?,
-                // The Ping goes first.
-                _ if place == Some(received) => break,
-                _ if from.is_readable()
-                    && looked.goes_on()
-                    && !self.has_stopped(direction, stops) =>
-                {
-                    continue
+                let found = unsafe {
+                    self.inspect(tunnel, direction, &mut buffer, front + received, stops)?
+                };
+                if found == Found::Wait {
+                    return Ok(());
                 }
-                _ => {}
             }
-            return Ok(looked.refused);
+            // A Ping that waits for this place goes first.
+            if place == Some(received) {
+                break;
+            }
+            if !from.is_readable() {
+                return Ok(());
+            }
         }
         from.post_read_last();
-        Ok(None)
+        Ok(())
+    }
+
+    /// Whether nothing that came this way before waits yet.
+    #[inline(always)]
+    fn is_free(&self, tunnel: &Tunnel, direction: Direction, limit: Option<&Limit>) -> bool {
+        let is_header_sent = direction == Direction::ToBackend || !tunnel.client.is_buffered();
+        is_header_sent
+            && self.backlog(direction).is_empty()
+            && !limit.is_some_and(|limit| !limit.kept.is_empty())
+    }
+
+    /// Moves what came this way before.
+    #[cold]
+    #[inline(never)]
+    fn make_way(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        limit: Option<&Limit>,
+        stops: bool,
+    ) -> Result<(), Ending> {
+        let (_, to) = tunnel.sides(direction);
+        if direction == Direction::ToClient && to.is_buffered() {
+            tunnel.send_header()?;
+            if to.is_buffered() {
+                return Ok(());
+            }
+        }
+        let backlog = self.backlog(direction);
+        backlog.drain(|bytes| to.send(bytes))?;
+        match limit {
+            Some(limit) if backlog.is_empty() => {
+                self.go_on_with_kept(tunnel, direction, limit, stops)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps the bytes of this range, which a side has not taken.
+    ///
+    /// # Safety
+    /// They must have been written into the buffer.
+    #[cold]
+    #[inline(never)]
+    unsafe fn keep_rest(
+        &self,
+        to: Side,
+        direction: Direction,
+        buffer: &mut Loan,
+        Range { start, end }: Range<usize>,
+    ) -> Result<(), AllocationFailed> {
+        let backlog = self.backlog(direction);
+        // SAFETY: the bytes were written, as the contract above says.
+        unsafe {
+            if to.is_tls() {
+                // OpenSSL has begun to encrypt these bytes and wants to find them in the same
+                // place when it is called again (SSL_write(3)).
+                backlog.keep(buffer, start, end);
+                return Ok(());
+            }
+            let rest = buffer.written(end).get(start..).unwrap_or_default();
+            backlog.copy(rest, to.log())
+        }
+    }
+
+    /// Passes on what may be of bytes that are looked at frame by frame.
+    ///
+    /// # Safety
+    /// So many bytes must have been written into the buffer.
+    #[inline(never)]
+    unsafe fn inspect(
+        &self,
+        tunnel: &Tunnel,
+        direction: Direction,
+        buffer: &mut Loan,
+        length: usize,
+        stops: bool,
+    ) -> Result<Found, Ending> {
+        let (from, to) = tunnel.sides(direction);
+        // SAFETY: they were written, as the contract above says.
+        let bytes = unsafe { buffer.written(length) };
+        let looked = self.look(tunnel, direction, bytes, stops)?;
+        if let (Some(limit), false) = (self.limit(direction), looked.kept.is_empty()) {
+            let kept = bytes.get(looked.kept.clone()).unwrap_or_default();
+            limit.kept.copy(kept, from.log())?;
+        }
+        let Range { start, end } = looked.passed;
+        let sent = start + to.send(bytes.get(start..end).unwrap_or_default())?;
+        let is_sent = sent >= end;
+        if !is_sent {
+            // SAFETY: a look passes on nothing behind the bytes that it was given.
+            unsafe { self.keep_rest(to, direction, buffer, sent..end)? };
+        }
+        if let Some(end) = looked.refused {
+            return Err(Ending::Refused(end));
+        }
+        let goes_on = is_sent && looked.kept.is_empty() && !self.has_stopped(direction, stops);
+        Ok(if goes_on { Found::Nothing } else { Found::Wait })
     }
 
     /// Whether bytes that go no further than to the end of a frame have come there.
@@ -222,7 +374,7 @@ impl Pump {
         direction: Direction,
         limit: &Limit,
         stops: bool,
-    ) -> Result<Option<End>, Broken> {
+    ) -> Result<(), Ending> {
         let (_, to) = tunnel.sides(direction);
         let backlog = self.backlog(direction);
         let mut refused = None;
@@ -236,15 +388,17 @@ impl Pump {
             Ok::<_, AllocationFailed>(looked.kept)
         })?;
         backlog.drain(|bytes| to.send(bytes))?;
-        Ok(refused)
+        refused.map_or(Ok(()), |end| Err(Ending::Refused(end)))
     }
 
-    /// If nothing more will come, what was held back is passed on, unless a Close of ours can take its
+    /// Since nothing more will come, what was held back is passed on, unless a Close of ours can take its
     /// place.
+    #[cold]
+    #[inline(never)]
     fn let_go(&self, tunnel: &Tunnel, direction: Direction) -> Result<(), Broken> {
-        let (from, to) = tunnel.sides(direction);
+        let (_, to) = tunnel.sides(direction);
         let lane = self.lane(direction);
-        if !from.is_done() || !lane.has_front() {
+        if !lane.has_front() {
             return Ok(());
         }
         let closes = tunnel.closes() && lane.tracker().may_inject();
@@ -278,8 +432,9 @@ impl Pump {
             if from.is_done() || !from.is_readable() {
                 return Ok(closes);
             }
-            let front = lane.put_front(buffer.room());
-            let Some(bytes) = from.receive(tunnel.room(&mut buffer, front)) else { continue };
+            let front = lane.put_front(buffer.whole());
+            let room = buffer.room(front);
+            let Some(bytes) = from.receive(room) else { continue };
             let received = bytes.len();
             // SAFETY: `front` bytes were put there, and `received` bytes were read behind them.
             look(unsafe { buffer.written(front + received) })?;
@@ -289,6 +444,7 @@ impl Pump {
     }
 
     /// Whether one side has closed and the other has all of its bytes, or both have closed.
+    #[inline(always)]
     pub fn is_over(&self, tunnel: &Tunnel) -> bool {
         match (tunnel.client.is_done(), tunnel.backend.is_done()) {
             (true, true) => true,

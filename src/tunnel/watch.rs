@@ -3,13 +3,12 @@
 use core::cell::Cell;
 use core::pin::Pin;
 
-use ngx::ffi::ngx_msec_t;
-
 use websocket_guard_core::frame::Role;
 
 use super::asked::Asked;
-use super::clock::is_past;
-use super::limits::Limits;
+use super::clock::Moment;
+use super::limits::{Limit, Limits};
+use super::own::Own;
 use super::random::random;
 use super::wheel::Waiting;
 use crate::configuration::tunnels::PingConf;
@@ -18,41 +17,41 @@ use crate::request::view::Request;
 /// The moments that a tunnel waits for.
 pub struct Watch {
     waiting: Waiting,
-    /// Whether one of them may have come.
-    is_due: Cell<bool>,
-    /// The end of its lifetime, as `ngx_current_msec`.
-    pub lifetime: Cell<Option<ngx_msec_t>>,
-    pub drain: Cell<Turn>,
+    state: Cell<u8>,
+    /// The end of its lifetime.
+    pub lifetime: Cell<Option<Moment>>,
+    /// What comes next in a drain: the client is told to close, and then both sides have had time enough.
+    pub drain: Cell<Option<Moment>>,
+    /// When a side that is asked is to be looked at.
+    pub ping: Cell<Option<Moment>>,
     /// The sides that are asked whether they are there.
-    pub client: Option<Asked>,
-    pub backend: Option<Asked>,
-    /// When one of them is to be looked at.
-    pub ping: Cell<Option<ngx_msec_t>>,
-    /// Whether the backend of a tunnel that is drained has sent a Close.
-    pub backend_closed: Cell<bool>,
+    client: Option<Asked>,
+    backend: Option<Asked>,
     /// What messages may be, if there is a limit.
-    pub limits: Option<Limits>,
+    pub limits: Option<Own<Limits>>,
 }
 
-/// How far a tunnel of a worker that leaves has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Turn {
-    /// The worker stays.
-    #[default]
-    Off,
-    /// It is closed at that moment.
-    At(ngx_msec_t),
-    /// The client is being told, or was told, to close; both sides have time until then.
-    Under { until: ngx_msec_t },
+/// What bytes are asked for when they pass: one byte of flags, since it is asked at every event.
+mod state {
+    /// One of the moments may have come.
+    pub const DUE: u8 = 1;
+    /// A Ping to the client waits for its place between two frames.
+    pub const CLIENT_PING: u8 = 2;
+    /// The same to the backend.
+    pub const BACKEND_PING: u8 = 4;
+    /// The client of a tunnel whose worker leaves is being told to close, or was told.
+    pub const DRAINING: u8 = 8;
+    /// The backend of such a tunnel has sent a Close.
+    pub const BACKEND_CLOSED: u8 = 16;
+    /// Messages may have to wait.
+    pub const PACED: u8 = 32;
 }
 
-impl Turn {
-    /// Whether something is to be done for a drain.
-    pub fn is_due(self) -> bool {
-        match self {
-            Self::Off => false,
-            Self::At(moment) | Self::Under { until: moment } => is_past(moment),
-        }
+/// The flag of a Ping to that side.
+const fn ping_to(side: Role) -> u8 {
+    match side {
+        Role::Client => state::CLIENT_PING,
+        Role::Server => state::BACKEND_PING,
     }
 }
 
@@ -62,33 +61,29 @@ impl Watch {
         request: Request,
         call: fn(Request),
         ping: Option<PingConf>,
-        limits: Option<Limits>,
+        limits: Option<Own<Limits>>,
     ) -> Self {
+        let is_paced = limits.as_ref().is_some_and(|limits| limits.are_paced());
         let asked = |is_asked: bool| is_asked.then(|| Asked::new(random()));
         Self {
             waiting: Waiting::new(request, call),
-            is_due: Cell::new(false),
+            state: Cell::new(if is_paced { state::PACED } else { 0 }),
             lifetime: Cell::new(None),
-            drain: Cell::new(Turn::Off),
+            drain: Cell::new(None),
+            ping: Cell::new(None),
             client: ping.and_then(|ping| asked(ping.client)),
             backend: ping.and_then(|ping| asked(ping.backend)),
-            ping: Cell::new(None),
-            backend_closed: Cell::new(false),
             limits,
         }
     }
 
     /// Waits for the next of its moments.
     pub fn wait(self: Pin<&Self>) {
-        let drain = match self.drain.get() {
-            Turn::Off => None,
-            Turn::At(moment) | Turn::Under { until: moment } => Some(moment),
-        };
         // A drain that is under way is the last thing that a tunnel does.
-        let message = self.limits.as_ref().and_then(Limits::due);
+        let message = self.limits.as_ref().and_then(|limits| limits.due());
         let others = [self.lifetime.get(), self.ping.get(), message]
             .map(|it| it.filter(|_| !self.is_draining()));
-        if let Some(moment) = [drain].into_iter().chain(others).flatten().min() {
+        if let Some(moment) = [self.drain.get()].into_iter().chain(others).flatten().min() {
             // SAFETY: it is a field, never moved out of a value that is not moved.
             unsafe { self.map_unchecked(|watch| &watch.waiting) }.wait_until(moment);
         }
@@ -103,16 +98,68 @@ impl Watch {
         }
     }
 
-    pub fn is_draining(&self) -> bool {
-        matches!(self.drain.get(), Turn::Under { .. })
-    }
-
-    pub fn set_due(&self) {
-        self.is_due.set(true);
-    }
-
+    /// What the messages of a side may be.
     #[inline(always)]
+    pub fn limit(&self, sender: Role) -> Option<&Limit> {
+        Some(self.limits.as_ref()?.of_sender(sender))
+    }
+}
+
+/// Its flags.
+impl Watch {
+    /// Whether it only waits for what has not come yet, so that bytes pass as in a tunnel without a watch.
+    #[inline(always)]
+    pub fn is_quiet(&self) -> bool {
+        self.state.get() == 0
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.state.get() & flag != 0
+    }
+
+    fn set(&self, flag: u8, value: bool) {
+        let others = self.state.get() & !flag;
+        self.state.set(if value { others | flag } else { others });
+    }
+
+    /// Whether the client of a tunnel whose worker leaves is being told to close, or was told.
+    pub fn is_draining(&self) -> bool {
+        self.has(state::DRAINING)
+    }
+
+    /// From now on it is. Both sides have time until then.
+    pub fn set_draining(&self, until: Moment) {
+        self.drain.set(Some(until));
+        self.set(state::DRAINING, true);
+    }
+
+    /// Whether the backend of such a tunnel has sent a Close.
+    pub fn has_backend_closed(&self) -> bool {
+        self.has(state::BACKEND_CLOSED)
+    }
+
+    pub fn set_backend_closed(&self) {
+        self.set(state::BACKEND_CLOSED, true);
+    }
+
+    /// Whether a Ping to a side waits for its place between two frames.
+    pub fn is_ping_pending(&self, side: Role) -> bool {
+        self.has(ping_to(side))
+    }
+
+    pub fn set_ping_pending(&self, side: Role, is_pending: bool) {
+        self.set(ping_to(side), is_pending);
+    }
+
+    /// One of its moments may have come.
+    pub fn set_due(&self) {
+        self.set(state::DUE, true);
+    }
+
+    /// Whether that is so; it is not any more.
     pub fn take_due(&self) -> bool {
-        self.is_due.replace(false)
+        let is_due = self.has(state::DUE);
+        self.set(state::DUE, false);
+        is_due
     }
 }

@@ -9,7 +9,7 @@ use core::ptr;
 
 use ngx::ffi::{ngx_event_t, ngx_msec_t};
 
-use super::clock::now;
+use super::clock::Moment;
 use crate::nginx::{OneThread, Timer};
 use crate::request::view::Request;
 
@@ -24,7 +24,7 @@ pub struct Waiting {
     request: Request,
     /// Has it attended to later, when nothing goes through the wheel.
     call: fn(Request),
-    due: Cell<ngx_msec_t>,
+    due: Cell<Moment>,
     next: Cell<*const Waiting>,
     /// What points here; null outside of the wheel.
     from: Cell<*const Cell<*const Waiting>>,
@@ -53,18 +53,18 @@ impl Waiting {
         Self {
             request,
             call,
-            due: Cell::new(0),
+            due: Cell::new(Moment::now()),
             next: Cell::new(ptr::null()),
             from: Cell::new(ptr::null()),
             _pinned: PhantomPinned,
         }
     }
 
-    /// Waits until that moment of `ngx_current_msec`, and for no other. Then the tunnel is attended to.
-    pub fn wait_until(self: Pin<&Self>, due: ngx_msec_t) {
+    /// Waits until that moment, and for no other. Then the tunnel is attended to.
+    pub fn wait_until(self: Pin<&Self>, due: Moment) {
         self.leave();
         self.due.set(due);
-        let tick = due.div_ceil(TICK).max(now() / TICK + 1);
+        let tick = due.milliseconds().div_ceil(TICK).max(this_tick() + 1);
         let Some(slot) = WHEEL.slots.get(tick % SLOTS) else { return };
         self.next.set(slot.get());
         // SAFETY: what is in the wheel is alive, since it leaves when it is dropped.
@@ -96,10 +96,14 @@ impl Drop for Waiting {
     }
 }
 
+fn this_tick() -> ngx_msec_t {
+    Moment::now().milliseconds() / TICK
+}
+
 impl Wheel {
     fn start(&'static self) {
         if !self.timer.is_running() {
-            self.last.set(now() / TICK);
+            self.last.set(this_tick());
             self.timer.start(TICK, Some(turn));
         }
     }
@@ -108,8 +112,8 @@ impl Wheel {
 /// # Safety
 /// Called by nginx for the wheel's timer.
 unsafe extern "C" fn turn(_: *mut ngx_event_t) {
-    let (now, last) = (now(), WHEEL.last.get());
-    let ticks = (now / TICK).saturating_sub(last).min(SLOTS);
+    let last = WHEEL.last.get();
+    let ticks = this_tick().saturating_sub(last).min(SLOTS);
     for tick in last + 1..=last + ticks {
         let Some(slot) = WHEEL.slots.get(tick % SLOTS) else { continue };
         let mut next = slot.get();
@@ -117,13 +121,13 @@ unsafe extern "C" fn turn(_: *mut ngx_event_t) {
         // is in the wheel yet when its turn comes.
         while let Some(waiting) = unsafe { next.as_ref() } {
             next = waiting.next.get();
-            if waiting.due.get() <= now {
+            if waiting.due.get().is_past() {
                 waiting.leave();
                 (waiting.call)(waiting.request);
             }
         }
     }
-    WHEEL.last.set(now / TICK);
+    WHEEL.last.set(this_tick());
     if WHEEL.count.get() > 0 {
         WHEEL.start();
     }

@@ -237,7 +237,7 @@ impl Tracker {
     }
 
     /// The same for a whole message. As few instructions as can be: it is for every read.
-    #[inline]
+    #[inline(always)]
     fn message(&mut self, bytes: &[u8], limit: u64) -> bool {
         // Wrapping, where bytes are missing, makes a length that no frame has.
         let mut length = bytes.len().wrapping_sub(usize::from(self.overhead));
