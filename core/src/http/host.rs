@@ -8,20 +8,30 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The name of a Unix socket is `localhost` there (`ngx_http_proxy_set_vars`).
 pub fn names_no_site(host: &[u8], is_block: impl FnOnce() -> bool) -> bool {
     let name = without_port(host);
-    let is_address = std::str::from_utf8(name).is_ok_and(|name| {
-        let bracketed = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-        bracketed.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
-            || name.parse::<Ipv4Addr>().is_ok()
-    });
-    is_address || name.eq_ignore_ascii_case(b"localhost") || (!name.contains(&b'.') && is_block())
+    is_address(name)
+        || name.eq_ignore_ascii_case(b"localhost")
+        || (!name.contains(&b'.') && is_block())
+}
+
+/// Most hosts are none by their first byte.
+fn is_address(name: &[u8]) -> bool {
+    matches!(name, [b'[' | b'0'..=b'9', ..])
+        && std::str::from_utf8(name).is_ok_and(|name| {
+            match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+                Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+                None => name.parse::<Ipv4Addr>().is_ok(),
+            }
+        })
 }
 
 /// A host without its port.
 pub fn without_port(host: &[u8]) -> &[u8] {
-    let end = match host.iter().position(|byte| *byte == b']') {
-        Some(bracket) => bracket + 1,
-        None => host.iter().position(|byte| *byte == b':').unwrap_or(host.len()),
+    // An IPv6 address has colons of its own.
+    let end = match host {
+        [b'[', ..] => host.iter().position(|byte| *byte == b']').map(|bracket| bracket + 1),
+        _ => host.iter().position(|byte| *byte == b':'),
     };
+    let end = end.unwrap_or(host.len());
     host.get(..end).unwrap_or(host)
 }
 
