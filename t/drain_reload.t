@@ -83,7 +83,9 @@ cmp_ok($seen{new}{served}, '>', 5, 'some of them');
 
 ok(wait_until(sub { !kill 0, $old }, 20), 'the old worker is gone');
 my ($sum) = grep {/\[tunnel-drained\]/} guard_log($t, 'notice', raw => 1);
-like($sum, qr/ $old#\d+: websocket_guard: ${\ (2 * $CLIENTS)} tunnels of this worker were drained, /, 'and tells the sum');
+# Some of the new ones may have come to it just before.
+my ($drained) = $sum =~ / $old#\d+: websocket_guard: (\d+) tunnels of this worker were drained, /;
+cmp_ok($drained // 0, '>=', 2 * $CLIENTS, 'and tells the sum');
 isnt((worker_pids($t))[0], $old, 'another one took over');
 my (@alive) = worker_pids($t, old => 1);
 is(scalar @alive, 0, 'and no other is left');

@@ -43,8 +43,9 @@ is(tunnel()->echo('hello'), 'hello', 'a reload: the new worker serves');
 
 @tunnels = tunnels(4);
 kill 'USR2', $first;
-ok(wait_until(sub { -e "$dir/nginx.pid" && -e "$dir/nginx.pid.oldbin" && pid() != $first }, 20), 'SIGUSR2: a second master');
-push @started, pid();
+my $second;
+ok(wait_until(sub { -e "$dir/nginx.pid.oldbin" && ($second = pid()) && $second != $first }, 20), 'SIGUSR2: a second master');
+push @started, $second;
 is($tunnels[0]->echo('hello'), 'hello', 'SIGUSR2: tunnels go on');
 kill 'WINCH', $first;
 told('SIGWINCH', 1012, @tunnels);
@@ -94,11 +95,13 @@ sub tunnels {
 
 sub start {
     system($Test::Nginx::NGINX, '-p', "$dir/", '-c', 'nginx.conf', '-e', 'error.log') == 0 or die "nginx: $?\n";
-    ok(wait_until(sub { -e "$dir/nginx.pid" && pid() }), 'nginx is started');
-    push @started, pid();
+    my $pid;
+    ok(wait_until(sub { $pid = pid() }, 20), 'nginx is started');
+    push @started, $pid;
 }
 
-sub pid { return $t->read_file('nginx.pid') =~ /^(\d+)\n/ ? $1 : 0 }
+# False until nginx has written it.
+sub pid { return -e "$dir/nginx.pid" && $t->read_file('nginx.pid') =~ /^(\d+)\n/ ? $1 : 0 }
 
 sub gone {
     my ($pid) = @_;
