@@ -7,8 +7,8 @@ use ngx::ffi::ngx_log_t;
 use websocket_guard_core::frame::control::Close;
 use websocket_guard_core::frame::rate::{Bucket, Rate};
 use websocket_guard_core::frame::{
-    Data, DataFrame, Event, MessageSize, OpCode, Options, Pings, Refusal, Reserved, Role, Step,
-    Tail, Tracker, Violation,
+    Data, DataFrame, Event, Header, MessageSize, OpCode, Options, Pings, Refusal, Reserved, Role,
+    Step, Tail, Tracker, Violation,
 };
 
 use super::own::Own;
@@ -120,6 +120,19 @@ impl Lane {
             to.write(*from);
         }
         tail.bytes().len()
+    }
+
+    /// How many bytes of the frame that is under way have not come yet, if it is under way.
+    pub fn missing(&self) -> usize {
+        // SAFETY: a worker has one thread, and the reference is not kept.
+        let tail = unsafe { &*self.tail.as_ptr() };
+        match tail.as_ref().filter(|tail| tail.passed() > 0) {
+            // A part of a control frame was passed on, with its header.
+            Some(tail) => Header::parse(tail.bytes()).map_or(0, |(header, size)| {
+                (size + header.length as usize).saturating_sub(tail.bytes().len())
+            }),
+            None => usize::try_from(self.tracker().remaining()).unwrap_or(usize::MAX),
+        }
     }
 
     /// The bytes that are held back, when nothing more will come.

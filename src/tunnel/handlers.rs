@@ -102,16 +102,16 @@ impl Pump {
             return Err(Ending::Over);
         }
         let stops = self.stops(direction);
-        if self.has_told(tunnel, direction) {
-            // What comes after the Close that the client was sent is not for it.
-            if self.discard(tunnel, direction)? {
-                watch.set_backend_closed();
-            }
-        } else {
+        if !self.has_told(tunnel, direction) {
             self.transfer_with(tunnel, direction, Some(watch), stops)?;
             if stops {
                 self.tell(tunnel)?;
             }
+        }
+        // What comes after the Close that the client was sent is not for it. It is read at once: what nobody
+        // reads is not waited for, and a worker that leaves does so when nothing is.
+        if self.has_told(tunnel, direction) && self.discard(tunnel, direction)? {
+            watch.set_backend_closed();
         }
         if self.is_over(tunnel) || self.is_drained() || self.waits_in_vain(tunnel, direction) {
             return Err(Ending::Over);

@@ -5,6 +5,7 @@
 use core::ops::Range;
 
 use websocket_guard_core::diagnosis::{End, FrameError, MessageTooLarge};
+use websocket_guard_core::frame::Tracker;
 
 use super::asked::Asked;
 use super::buffer::Loan;
@@ -74,11 +75,14 @@ impl<'w> Manner<'w> {
         matches!(self, Self::Careful { stops: true, .. })
     }
 
-    /// How far it is to a place that a Ping waits for.
+    /// How far it is to a place that a frame of ours waits for.
     #[inline(always)]
     fn next_place(self, direction: Direction, lane: &Lane) -> Option<usize> {
         match self {
             Self::Quiet(_) => None,
+            // What is behind it must not be read yet, or else it would be lost for those who look at
+            // frames.
+            Self::Careful { stops: true, .. } => Some(lane.missing()).filter(|length| *length > 0),
             Self::Careful { watch, .. } => watch?.next_place(direction, lane),
         }
     }
@@ -133,7 +137,7 @@ impl Pump {
                 return Ok(());
             }
         }
-        if !from.is_readable() {
+        if !from.is_readable() || self.has_stopped(direction, stops) {
             return Ok(());
         }
 
@@ -290,9 +294,12 @@ impl Pump {
         Ok(if goes_on { Found::Nothing } else { Found::Wait })
     }
 
-    /// Whether bytes that go no further than to the end of a frame have come there.
+    /// Whether bytes that go no further than to the end of a frame have come there. Behind a Close nothing
+    /// goes on, be it one of ours.
+    #[inline(always)]
     fn has_stopped(&self, direction: Direction, stops: bool) -> bool {
-        stops && self.lane(direction).tracker().may_inject()
+        let has_come = |tracker: Tracker| tracker.may_inject() || tracker.is_closed();
+        stops && has_come(self.lane(direction).tracker())
     }
 
     /// The slow way of bytes, frame by frame.
