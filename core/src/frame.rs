@@ -35,6 +35,7 @@
 //!                 Ok(Step { event, length, .. }) => match event {
 //!                     Event::OwnPong(number) => {
 //!                         self.pings.answer(number);
+//!                         // Where a read may hold very many, the rest is better moved once.
 //!                         buffer.copy_within(at + length..end, at);
 //!                         end -= length;
 //!                     }

@@ -151,11 +151,13 @@ impl Lane {
     ) -> Result<Passed, AllocationFailed> {
         let mut tracker = self.tracker.get();
         let start = self.tail.take().map_or(0, |tail| tail.passed());
-        let (mut end, mut length_of_all) = (0, bytes.len());
+        // Up to where they were looked at, and how many of those before are not cut out. The latter stand in
+        // front; all others are moved once, at the most: a peer can send nothing but Pongs.
+        let (mut at, mut end) = (0, 0);
         let mut halt = None;
         let Wants { stops, pings, size, mut gate } = wants;
         let mut options = Options { pings, size };
-        while let Some(rest @ [_, ..]) = bytes.get(end..length_of_all) {
+        while let Some(rest @ [_, ..]) = bytes.get(at..) {
             if stops && end > 0 && end >= start && tracker.may_inject() {
                 break;
             }
@@ -169,7 +171,9 @@ impl Lane {
                 Ok(Step { event: Event::Incomplete { held }, .. }) => {
                     self.tail.set(Some(Own::new(Tail::new(rest, held), log)?));
                     if !held {
-                        end = length_of_all;
+                        let length = rest.len();
+                        bytes.copy_within(at.., end);
+                        (at, end) = (at + length, end + length);
                     }
                     break;
                 }
@@ -184,13 +188,15 @@ impl Lane {
                         Event::Ping(_) => notice(Notice::Ping),
                         Event::OwnPong(number) => {
                             notice(Notice::Answer(number));
-                            bytes.copy_within(end + length..length_of_all, end);
-                            length_of_all -= length;
+                            at += length;
                             continue;
                         }
                         _ => {}
                     }
-                    end += length;
+                    if at != end {
+                        bytes.copy_within(at..at + length, end);
+                    }
+                    (at, end) = (at + length, end + length);
                 }
                 Err(refusal) => {
                     halt = Some(match refusal {
@@ -202,7 +208,11 @@ impl Lane {
             }
         }
         self.tracker.set(tracker);
-        Ok(Passed { start, end: end.max(start), length: length_of_all, halt })
+        let rest = bytes.len() - at;
+        if at != end {
+            bytes.copy_within(at.., end);
+        }
+        Ok(Passed { start, end: end.max(start), length: end + rest, halt })
     }
 
     /// Looks at no more frames.
