@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
-# The audit of what is asked for tunnels: Pings that come too late, and a drain that has no time.
+# The audit of what is asked for tunnels: Pings that come too late, a drain that has no time, and limits of which one
+# frame is the end.
 
 use strict;
 use warnings;
@@ -9,7 +10,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(6);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(12);
 
 my $conf = <<'EOC';
 daemon off;
@@ -40,11 +41,25 @@ is_deeply([warnings('31s', '10s', 'websocket_guard_drain off;')], [], 'not in th
 is_deeply([warnings('off', 'off', '')], [], 'nothing is asked for');
 is_deeply([warnings('31s', 'off', 'websocket_guard_tunnel native;')], [], 'nor in tunnels of nginx');
 
+my ($size, $rate, $check) = ('websocket_guard_max_message 64k both;', 'websocket_guard_message_rate 9r/s;', 'websocket_guard_frames check;');
+for my $limit ($size, $rate) {
+    my @told = said('notice', 'off', 'off', "$limit $check");
+    is(scalar @told, 1, "one line: $limit");
+    like($told[0], qr/^\[notice\] websocket_guard: location "\/a\/" limits messages until one frame breaks RFC 6455, and not from then on \("websocket_guard_frames check"\); remove "websocket_guard_frames check;", or write "websocket_guard_frames strict;" \[limits-let-go\] in \S+: .*websocket_guard_frames check;$/, $limit);
+}
+is_deeply([map { said('notice', 'off', 'off', $_) } "$size $rate", "$size websocket_guard_frames strict;", $check], [], 'limits that hold, or none');
+is_deeply([said('notice', 'off', 'off', "$check websocket_guard_max_message off; websocket_guard_message_rate off;")], [], 'none');
+
 sub warnings {
-    my ($drain, $ping, $tunnel) = @_;
+    return said('warn', @_);
+}
+
+sub said {
+    my ($level, $drain, $ping, $tunnel) = @_;
     my $text = $conf =~ s/DRAIN/$drain/r =~ s/PING/$ping/r =~ s/TUNNEL/$tunnel/r;
     my ($code, $output) = nginx_test($t, $text);
     my @text = split /\n/, $t->read_file('nginx-test.conf');
-    # The line in place of its number.
-    return map { s/:(\d+)$/:$text[$1 - 1]/r =~ s/: +/: /gr } guard_lines($output, 'warn');
+    # The same line is on standard error and in the log, as far as it has its level. The line in place of its number.
+    my %lines = map { $_ => 1 } guard_lines($output . $t->read_file('nginx-test.log'), $level);
+    return map { s/:(\d+)$/:$text[$1 - 1]/r =~ s/: +/: /gr } sort keys %lines;
 }

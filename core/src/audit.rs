@@ -670,6 +670,7 @@ mod tests {
                     read_timeout,
                     ping: read_timeout,
                     drain: read_timeout,
+                    limits_let_go: read_timeout.map(|it| it.origin),
                     buffering,
                     cache,
                     store: read_timeout.map(|it| it.origin),

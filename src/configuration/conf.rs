@@ -15,6 +15,7 @@ use ngx::http::{
 use websocket_guard_core::config::Answers;
 use websocket_guard_core::diagnosis::{NamedPlace, OwnSettings};
 use websocket_guard_core::findings::FindingSet;
+use websocket_guard_core::frame::Role;
 use websocket_guard_core::handshake::origin::OriginPolicy;
 use websocket_guard_core::handshake::upgrade::Protocols;
 use websocket_guard_core::handshake::Strictness;
@@ -234,7 +235,7 @@ pub struct LocationConf {
     mode: Mode,
     tunnel: TunnelLoop,
     closes: bool,
-    refuses_frames: bool,
+    strict_frames: Option<bool>,
     ping: Option<PingConf>,
     max_message: Option<MaxMessage>,
     message_rate: Option<MessageRate>,
@@ -271,7 +272,7 @@ impl LocationConf {
             mode: Mode::default(),
             tunnel: TunnelLoop::default(),
             closes: false,
-            refuses_frames: false,
+            strict_frames: None,
             ping: None,
             max_message: None,
             message_rate: None,
@@ -331,7 +332,7 @@ impl LocationConf {
             mode,
             tunnel: tunnel.unwrap_or(above.tunnel),
             closes: by_mode.close.unwrap_or(mode == Mode::On),
-            refuses_frames: strict_frames.unwrap_or(above.refuses_frames),
+            strict_frames: strict_frames.or(above.strict_frames),
             ping: ping.unwrap_or(above.ping),
             max_message: max_message.unwrap_or(above.max_message),
             message_rate: message_rate.unwrap_or(above.message_rate),
@@ -391,9 +392,27 @@ impl LocationConf {
         self.drain
     }
 
-    /// Whether a frame that breaks RFC 6455 ends a tunnel.
-    pub fn refuses_frames(&self) -> bool {
-        self.refuses_frames
+    /// Whether a frame of that side that breaks RFC 6455 ends a tunnel. Where nothing is written, it does if the
+    /// side's messages are limited: nobody looks at its frames any more after such a one, and so whoever a limit
+    /// is for could be rid of it.
+    pub fn refuses_frames(&self, sender: Role) -> bool {
+        self.strict_frames.unwrap_or_else(|| self.limits_messages(sender))
+    }
+
+    /// Whether `websocket_guard_frames check` is written here or above, and thus the first frame that breaks a rule
+    /// ends the limits of its side, and not the tunnel.
+    pub fn lets_limits_go(&self) -> bool {
+        let is_limited = [Role::Client, Role::Server].map(|side| self.limits_messages(side));
+        self.strict_frames == Some(false) && is_limited.contains(&true)
+    }
+
+    fn limits_messages(&self, sender: Role) -> bool {
+        match sender {
+            Role::Client => {
+                self.message_rate.is_some() || self.max_message.is_some_and(|it| it.client)
+            }
+            Role::Server => self.max_message.is_some_and(|it| it.backend),
+        }
     }
 
     /// The upgrade protocols that are forwarded.

@@ -360,7 +360,7 @@ impl Pump {
             }
             Some(Halt::Violation(violation)) => violation,
         };
-        let is_end = request.location().is_some_and(|conf| conf.refuses_frames());
+        let is_end = request.location().is_some_and(|conf| conf.refuses_frames(sender));
         let error = FrameError { sender, violation, is_end };
         if is_end {
             return Ok(Looked { passed, kept: nothing, refused: Some(End::FrameError(error)) });

@@ -306,6 +306,8 @@ pub struct Proxied<'a> {
     pub ping: Option<Setting<'a, u64>>,
     /// The time of `websocket_guard_drain`, in milliseconds, where it has an effect.
     pub drain: Option<Setting<'a, u64>>,
+    /// Where `websocket_guard_frames check` stands, if the messages of a tunnel have a limit which that lets go.
+    pub limits_let_go: Option<SetAt<'a>>,
     /// `proxy_buffering` (`uc->buffering`).
     pub buffering: Option<Setting<'a, bool>>,
     /// `proxy_cache`, if it is on (`uc->cache` is 1).

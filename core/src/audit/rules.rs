@@ -5,6 +5,7 @@ mod buffering;
 mod cache;
 mod capacity;
 mod headers;
+mod limits;
 mod listeners;
 mod response;
 mod routing;
@@ -53,6 +54,7 @@ const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::LowSendTimeout, Rule::Proxied(timeouts::low_send_timeout)),
     (LoadFinding::PingTooLate, Rule::Proxied(timeouts::ping_too_late)),
     (LoadFinding::DrainCutShort, Rule::Proxied(timeouts::drain_cut_short)),
+    (LoadFinding::LimitsLetGo, Rule::Proxied(limits::limits_let_go)),
     (LoadFinding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
     (LoadFinding::VariableUri, Rule::Target(target::variable_uri)),
     (LoadFinding::ResolverMissing, Rule::Target(target::resolver_missing)),

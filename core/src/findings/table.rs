@@ -650,6 +650,27 @@ http {
     websocket_guard_drain 1m;
 }";
 
+    LimitsLetGo "limits-let-go", Notice;
+    title: "a client can be rid of the limits to its messages",
+    cause: "with \"websocket_guard_frames check\" the first frame that breaks RFC 6455 is reported, and the frames of its side are not looked at any more; so websocket_guard_max_message and websocket_guard_message_rate end there, and the tunnel goes on",
+    fix: "remove \"websocket_guard_frames check;\", or write \"websocket_guard_frames strict;\"",
+    symptom: "after a line tunnel-frame-error, larger or more messages than allowed come through",
+    example: "\
+# before
+location /chat {
+    websocket_guard on;
+    websocket_guard_frames check;
+    websocket_guard_max_message 64k;
+    proxy_pass http://backend;
+}
+
+# after
+location /chat {
+    websocket_guard on;
+    websocket_guard_max_message 64k;
+    proxy_pass http://backend;
+}";
+
     ShortReadTimeout "short-read-timeout", Warn;
     title: "a silent tunnel is cut after a minute or less",
     cause: "the read timeout is the idle limit of a tunnel: when neither side sends a byte for that long, nginx closes it",
@@ -1325,9 +1346,9 @@ events {
 
     TunnelFrameError "tunnel-frame-error", Error;
     title: "a frame broke RFC 6455",
-    cause: "one side sent what is no WebSocket frame, or one that is not allowed there; with \"websocket_guard_frames strict\" that ends the tunnel, else it goes on",
+    cause: "one side sent what is no WebSocket frame, or one that is not allowed there; with \"websocket_guard_frames strict\" that ends the tunnel, and so it does, unless \"check\" is written, where websocket_guard_max_message or websocket_guard_message_rate limits that side; else it goes on",
     fix: "correct that program",
-    symptom: "the connection closes with 1002, at the other side or, with \"websocket_guard_frames strict\", at both",
+    symptom: "the connection closes with 1002, at the other side or, where it ends the tunnel, at whoever sent the frame, and with 1001 at the other side",
     example: "websocket_guard: tunnel cut after 5m: the client broke RFC 6455 section 5.1: a frame of a client is not masked (client silent for 350ms, backend silent for 4m); correct that program [tunnel-frame-error]";
 
     TunnelClientDead "tunnel-client-dead", Error;

@@ -107,6 +107,8 @@ impl<'a> Describer<'a> {
                 value: drain.spread as u64,
                 origin: origin(b"websocket_guard_drain"),
             }),
+            limits_let_go: (conf.pumps() && conf.lets_limits_go())
+                .then(|| origin(b"websocket_guard_frames")),
             buffering: Some(Setting {
                 value: upstream.buffering != 0,
                 origin: if conf.mode() == Mode::On {
