@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 
 use crate::echo::Echo;
 use crate::http;
-use crate::subject::Subject;
 use crate::tls;
 
 /// The location that carries WebSocket, in the configuration of every proxy.
@@ -32,12 +31,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 /// A connection that carries a tunnel.
 pub type Tunnel = Box<dyn Stream>;
 
+/// How clients speak to a proxy.
+#[derive(Clone, Copy)]
+pub struct Clients {
+    pub tls: bool,
+    /// What they ask an upgrade to.
+    pub protocol: &'static str,
+}
+
 /// Opens a tunnel.
-pub async fn open(address: SocketAddr, subject: Subject) -> Result<Tunnel> {
+pub async fn open(address: SocketAddr, Clients { tls, protocol }: Clients) -> Result<Tunnel> {
     let stream = connect(address).await?;
     let mut stream: Tunnel =
-        if subject.tls { Box::new(tls::connect(stream).await?) } else { Box::new(stream) };
-    let protocol = subject.protocol();
+        if tls { Box::new(tls::connect(stream).await?) } else { Box::new(stream) };
     let request = format!(
         "GET {WEBSOCKET} HTTP/1.1\r\nHost: {address}\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -121,7 +121,7 @@ async fn quiet(address: SocketAddr, subject: Subject, slice: Duration) -> Result
     let mut clients = JoinSet::new();
     for number in 0..QUIET {
         clients.spawn(async move {
-            let mut tunnel = client::open(address, subject).await?;
+            let mut tunnel = client::open(address, subject.clients()).await?;
             let (mut message, mut room) = (Echo::new(64), Vec::new());
             let mut latencies = Vec::new();
             sleep(PAUSE * number as u32 / QUIET as u32).await;
@@ -153,7 +153,7 @@ struct Flood {
 }
 
 async fn flood(address: SocketAddr, subject: Subject, flood: Arc<Flood>) -> Result<()> {
-    let (mut reader, mut writer) = split(client::open(address, subject).await?);
+    let (mut reader, mut writer) = split(client::open(address, subject.clients()).await?);
     let sender = flood.clone();
     let sender = tokio::spawn(async move {
         let mut message = Echo::new(FLOOD_MESSAGE);

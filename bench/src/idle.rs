@@ -190,13 +190,13 @@ async fn measure(bench: &Bench, subject: Subject, tunnels: usize) -> Result<Samp
     let address = running.address;
     let server = running.server.as_ref().ok_or_else(|| anyhow!("no proxy to measure"))?;
     // What is allocated once, at the first connections, is not the price of a tunnel.
-    let mut first = at_once(0..TOGETHER, |_| client::open(address, subject)).await?;
+    let mut first = at_once(0..TOGETHER, |_| client::open(address, subject.clients())).await?;
     first = at_once(first, use_once).await?;
     at_once(first, client::close).await?;
     sleep(SETTLE).await;
     let before = server.memory()?;
 
-    let mut open = at_once(0..tunnels, |_| client::open(address, subject)).await?;
+    let mut open = at_once(0..tunnels, |_| client::open(address, subject.clients())).await?;
     sleep(SETTLE).await;
     let idle = server.memory()?;
     open = at_once(open, use_once).await?;

@@ -222,7 +222,9 @@ async fn count(bench: &Bench, subject: Subject, operation: Operation, count: u32
     let mut command = pinned(bench.proxy_cpu, "valgrind")?;
     callgrind::arguments(&mut command, &output);
     command.arg(&bench.nginx).arg("-p").arg(&directory).arg("-c").arg(&file);
-    let server = Server::start(subject, command, directory.join("output"), address).await?;
+    let server =
+        Server::start(subject.name, subject.clients(), command, directory.join("output"), address)
+            .await?;
     timeout(PATIENCE, operate(subject, address, operation, count))
         .await
         .context("no answer in time")??;
@@ -239,11 +241,11 @@ async fn operate(
     match operation {
         Operation::Handshake => {
             for _ in 0..count {
-                client::close(client::open(address, subject).await?).await?;
+                client::close(client::open(address, subject.clients()).await?).await?;
             }
         }
         Operation::Echo(size) => {
-            let mut tunnel = client::open(address, subject).await?;
+            let mut tunnel = client::open(address, subject.clients()).await?;
             let (mut message, mut room) = (Echo::new(size), Vec::new());
             for _ in 0..count {
                 client::echo(&mut tunnel, &mut message, &mut room).await?;

@@ -19,9 +19,8 @@ use nix::unistd::Pid;
 use tempfile::{Builder, TempDir};
 use tokio::time::timeout;
 
-use crate::client;
+use crate::client::{self, Clients};
 use crate::files::read;
-use crate::subject::Subject;
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(20);
@@ -124,7 +123,7 @@ pub fn pinned(cpu: usize, program: impl Into<OsString>) -> Result<Command> {
 
 /// A proxy that is running.
 pub struct Server {
-    subject: Subject,
+    name: &'static str,
     child: Child,
     log: PathBuf,
     pub address: SocketAddr,
@@ -134,12 +133,12 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it can carry a tunnel. What it prints goes to a file.
     pub async fn start(
-        subject: Subject,
+        name: &'static str,
+        clients: Clients,
         mut command: Command,
         log: PathBuf,
         address: SocketAddr,
     ) -> Result<Self> {
-        let name = subject.name;
         let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
         let child = command
             .stdin(Stdio::null())
@@ -147,13 +146,13 @@ impl Server {
             .stderr(output)
             .spawn()
             .with_context(|| name.to_owned())?;
-        let mut server = Self { subject, child, log, address, processes: Vec::new() };
-        server.ready().await.with_context(|| format!("starting {name}"))?;
+        let mut server = Self { name, child, log, address, processes: Vec::new() };
+        server.ready(clients).await.with_context(|| format!("starting {name}"))?;
         server.processes = server.tree()?;
         Ok(server)
     }
 
-    async fn ready(&mut self) -> Result<()> {
+    async fn ready(&mut self, clients: Clients) -> Result<()> {
         let end = Instant::now() + START;
         while tokio::net::TcpStream::connect(self.address).await.is_err() {
             if let Some(status) = self.child.try_wait()? {
@@ -165,7 +164,7 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let tunnel = timeout(START, client::open(self.address, self.subject))
+        let tunnel = timeout(START, client::open(self.address, clients))
             .await
             .context("no answer in time")??;
         client::close(tunnel).await
@@ -199,7 +198,7 @@ impl Server {
         let mut sum = Duration::ZERO;
         for &pid in &self.processes {
             let clock = clock_getcpuclockid(pid)
-                .with_context(|| format!("a process of {} has ended", self.subject.name))?;
+                .with_context(|| format!("a process of {} has ended", self.name))?;
             sum += Duration::from(clock_gettime(clock)?);
         }
         Ok(sum)
@@ -225,10 +224,10 @@ impl Server {
                 Some(status) if status.success() || status.code().is_none() => return Ok(()),
                 Some(status) => {
                     let log = read(&self.log)?;
-                    bail!("{} ended with {status}\n{log}", self.subject.name);
+                    bail!("{} ended with {status}\n{log}", self.name);
                 }
                 None if Instant::now() > end => {
-                    bail!("{} does not end", self.subject.name);
+                    bail!("{} does not end", self.name);
                 }
                 // An nginx that is about to wait for events sleeps over a signal, so it gets more than one.
                 None if pause % 100 == 4 => {

@@ -224,12 +224,12 @@ async fn client(
 ) -> Result<()> {
     let Some(size) = message else {
         while !stop.load(Ordering::Relaxed) {
-            client::close(client::open(address, subject).await?).await?;
+            client::close(client::open(address, subject.clients()).await?).await?;
             done.fetch_add(1, Ordering::Relaxed);
         }
         return Ok(());
     };
-    let mut tunnel = client::open(address, subject).await?;
+    let mut tunnel = client::open(address, subject.clients()).await?;
     let (mut message, mut room) = (Echo::new(size), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         client::echo(&mut tunnel, &mut message, &mut room).await?;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::client::Clients;
 use crate::files::write;
 use crate::process::{free_address, pinned, Server};
 use crate::tls;
@@ -129,13 +130,10 @@ pub fn with_tls() -> Vec<Subject> {
 }
 
 impl Subject {
-    /// What clients of its tunnels ask for.
-    pub fn protocol(self) -> &'static str {
-        if self.kind == GUARD_NO_FRAMES.kind {
-            OTHER_PROTOCOL
-        } else {
-            PROTOCOL
-        }
+    /// Those of its tunnels.
+    pub fn clients(self) -> Clients {
+        let is_unknown = self.kind == GUARD_NO_FRAMES.kind;
+        Clients { tls: self.tls, protocol: if is_unknown { OTHER_PROTOCOL } else { PROTOCOL } }
     }
 
     pub async fn start(self, bench: &Bench) -> Result<Running> {
@@ -163,7 +161,9 @@ impl Subject {
                 .env("XDG_DATA_HOME", &directory),
             Kind::Apache | Kind::Direct => command.arg("-DFOREGROUND").arg("-f").arg(&file),
         };
-        let server = Server::start(self, command, directory.join("output"), address).await?;
+        let server =
+            Server::start(self.name, self.clients(), command, directory.join("output"), address)
+                .await?;
         Ok(Running { subject: self, address, server: Some(server) })
     }
 
