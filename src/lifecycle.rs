@@ -136,6 +136,7 @@ fn begin(cf: &mut ngx_conf_t, main: &mut MainConf) -> Result<(), ConfigurationEr
     let merged = http.merge(&LocationConf::new(protocols));
     let (written, http) = merged.ok_or(ConfigurationError::MergeOrder)?;
     refuse_contradiction(&written, http)?;
+    main.audited = written.asks() || main.buffer_size.is_some();
     main.proxies = proxies::find(cf);
     main.keepalive = keepalive::initializer(cf);
     main.ssl = find_module(cf, b"ngx_http_ssl_module").map(|module| module.ctx_index);

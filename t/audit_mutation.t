@@ -71,6 +71,7 @@ my @added = (
     ['hidden Upgrade',         [qw/ check hand on auto /],       undef,                    'proxy_hide_header Upgrade;', 'hidden-response-header'],
     ['hidden Accept',          [qw/ check hand on auto /],       undef,                    'proxy_hide_header Sec-WebSocket-Accept;', 'hidden-response-header'],
     ['intercepted errors',     [qw/ check hand on auto /],       undef,                    'proxy_intercept_errors on; error_page 500 /x;', 'intercept-errors'],
+    ['origin',                 [qw/ check hand /],               undef,                    'websocket_guard_origin same;', 'unused-directive'],
     ['low send_timeout',       [qw/ check hand on auto /],       qr/^\s*send_timeout\s/,   'send_timeout 5s;', 'low-send-timeout'],
     ['limit_conn',             [qw/ check hand on auto /],       undef,                    'limit_conn mutants 9;', 'limit-conn'],
     ['limits let go',          [qw/ on auto /],                  undef,                    'websocket_guard_tunnel pump; websocket_guard_max_message 1m; websocket_guard_frames check;', 'limits-let-go'],

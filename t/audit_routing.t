@@ -210,6 +210,7 @@ http {
         ''      '';
     }
     websocket_guard_forwarded on;
+    websocket_guard_ignore unused-directive;
     server {
         listen 127.0.0.1:8080;
 $server

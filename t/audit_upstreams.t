@@ -275,6 +275,7 @@ http {
         ''      '';
     }
     websocket_guard_forwarded on;
+    websocket_guard_ignore unused-directive;
 $http
 }
 EOC

@@ -18,6 +18,7 @@
 //! All of it takes time linear in the number of locations (times the regex locations of the same
 //! server for `regex-shadowed`), and memory only for what is reported.
 
+mod asked;
 mod context;
 pub mod model;
 mod outline;
@@ -27,6 +28,7 @@ mod rules;
 mod summary;
 #[cfg(test)]
 mod testing;
+mod unused;
 mod url;
 
 use std::collections::HashMap;
@@ -34,6 +36,7 @@ use std::fmt;
 
 use crate::findings::{FindingSet, Level, LoadFinding};
 
+pub use asked::asked;
 pub use summary::{summaries, Summary};
 
 use crate::text::quoted::Quoted;
@@ -55,7 +58,7 @@ pub struct Report<'a> {
     /// The offending directive where that is known, else what it stands in.
     pub place: Place<'a>,
     subject: String,
-    /// How many locations it is true of: its cause stands outside of them, or they say the same.
+    /// How many locations, or servers, it is true of: its cause stands outside of them, or they say the same.
     count: usize,
     /// What it stands for besides.
     role: Role,
@@ -85,13 +88,17 @@ impl fmt::Display for Report<'_> {
             return write!(f, "the same is true of {}", self.subject);
         }
         f.write_str(&self.subject)?;
+        let level = match self.subject.starts_with("server ") || self.subject == "the server" {
+            true => "server",
+            false => "location",
+        };
         match (self.role, self.count) {
             (_, 0 | 1) => {}
             (Role::FirstOfRest, count) => {
                 write!(f, " (and something like it in {} others)", count - 1)?
             }
-            (_, 2) => f.write_str(" (and in another location)")?,
-            (_, count) => write!(f, " (and in {} other locations)", count - 1)?,
+            (_, 2) => write!(f, " (and in another {level})")?,
+            (_, count) => write!(f, " (and in {} other {level}s)", count - 1)?,
         }
         if !self.subject.is_empty() {
             f.write_str(" ")?;
@@ -150,6 +157,9 @@ pub fn audit<'a>(site: &Site<'a>, wanted: impl Fn(Level) -> bool) -> Vec<Report<
     let mut reports = Reports { names_all: wanted(Level::Info), ..Reports::default() };
     let mut asked = FindingSet::default();
 
+    if let Some((finding, problem)) = rules::check_http(&view) {
+        reports.add(finding, problem, String::from("http"), site.place);
+    }
     for server in site.servers {
         audit_server(&view, server, &mut asked, &mut reports);
     }
@@ -175,8 +185,13 @@ fn audit_server<'a>(
             ask(asked, location, rules::OF_THE_SITE);
         }
     }
-    // Without the mark or a recipe anywhere, there is nothing to look at.
-    let wanted = |location| is_marked(location) || has_recipe_by_hand(location);
+    if let Some((finding, problem)) = rules::check_own(view, server) {
+        reports.add(finding, problem, subject_of(server), server.place);
+    }
+    // Without the mark, a recipe or a wish anywhere, there is nothing to look at.
+    let wanted = |location: &Location<'a>| {
+        is_marked(location) || has_recipe_by_hand(location) || view.unused.is_among(location.asked)
+    };
     if !server.locations.iter().any(wanted) {
         return;
     }
@@ -186,11 +201,10 @@ fn audit_server<'a>(
     for (index, location) in server.locations.iter().enumerate() {
         let context = Context { view, server, outline: &outline, location, index };
         if !context.is_audited() {
-            let passing = rules::check_in_passing(&context);
-            if let Some((finding, problem)) =
-                passing.filter(|(it, _)| !location.ignore.contains(*it))
-            {
-                reports.add(finding, problem, context.subject(), location.place);
+            for (finding, problem) in rules::check_in_passing(&context) {
+                if !location.ignore.contains(finding) {
+                    reports.add(finding, problem, context.subject(), location.place);
+                }
             }
             continue;
         }
@@ -209,13 +223,16 @@ fn audit_server<'a>(
     for (finding, check) in rules::OF_A_SERVER {
         if asked_here.contains(*finding) {
             if let Some(problem) = check(view.site, server) {
-                let subject = match server.name {
-                    b"" => String::from("the server"),
-                    name => format!("server \"{}\"", Quoted(name)),
-                };
-                reports.add(*finding, problem, subject, server.place);
+                reports.add(*finding, problem, subject_of(server), server.place);
             }
         }
+    }
+}
+
+fn subject_of(server: &Server) -> String {
+    match server.name {
+        b"" => String::from("the server"),
+        name => format!("server \"{}\"", Quoted(name)),
     }
 }
 

@@ -13,10 +13,11 @@ use core::{iter, ptr};
 use std::collections::HashMap;
 
 use ngx::ffi::{nginx_version, ngx_conf_t, ngx_http_core_loc_conf_t};
-use ngx::http::{HttpModule, NgxHttpCoreModule};
+use ngx::http::{HttpModule, HttpModuleLocationConf, NgxHttpCoreModule};
+use websocket_guard_core::audit::asked;
 use websocket_guard_core::audit::model::{
-    Answer, Content, Fallback, Listener, Location, LocationKind, ProxyModule, Rewrite, Server,
-    Setting, Site, Subrequest,
+    Answer, Asked, Content, Fallback, Listener, Location, LocationKind, OwnLevel, ProxyModule,
+    Rewrite, Server, Setting, Site, Subrequest,
 };
 use websocket_guard_core::config::{BlockKind, Directive, Node, Tree, Variables};
 use websocket_guard_core::http::status::is_redirect;
@@ -27,7 +28,7 @@ use self::describer::Regex;
 use self::describer::{origin, Arenas, Describer};
 use self::proxied::ProxiedLocation;
 use self::upstreams::Upstreams;
-use crate::configuration::conf::{Level, LocationConf, MainConf, MergedLevel};
+use crate::configuration::conf::{Guard, Level, LevelConf, LocationConf, MainConf, MergedLevel};
 use crate::configuration::foreign::proxies;
 use crate::configuration::written::Opening;
 use crate::nginx::bytes;
@@ -57,11 +58,14 @@ pub unsafe fn describe<T>(
             lists: HashMap::new(),
         };
         let servers = describer.servers(cf, levels);
+        let http = Guard::location_conf(cf).and_then(LevelConf::merged);
+        let http = http.map(|http| describer.own_level(http, tree.http())).unwrap_or_default();
         let mut site = Site {
             nginx_version,
             place: tree.http().map(Node::place).unwrap_or_default(),
             upstreams: upstreams.list,
             servers: &servers,
+            http,
             ..Site::default()
         };
         processes::describe(cf, tree, &mut site);
@@ -122,7 +126,7 @@ impl<'a> Describer<'a> {
                 Some(Server {
                     name: bytes(server.server_name),
                     place: place(conf.opened),
-                    mode: conf.mode(),
+                    own: self.own_level(conf, self.node(conf)),
                     listeners: self.arenas.listeners.alloc_extend(listeners),
                     locations: self.arenas.locations.alloc_extend(locations),
                 })
@@ -156,6 +160,7 @@ impl<'a> Describer<'a> {
                 mode: conf.mode(),
                 marked: conf.marked,
                 ignore: conf.ignored(),
+                asked: self.asked(node),
                 protocols: Some(conf.protocols()),
                 content,
                 ..Location::default()
@@ -165,6 +170,20 @@ impl<'a> Describer<'a> {
             }
         }
         locations
+    }
+
+    /// What of the guard's stands outside of locations.
+    fn own_level(&self, conf: &LocationConf, node: Option<Node<'a>>) -> OwnLevel<'a> {
+        OwnLevel {
+            mode: conf.mode(),
+            marked: conf.marked,
+            ignore: conf.ignored(),
+            asked: self.asked(node),
+        }
+    }
+
+    fn asked(&self, node: Option<Node<'a>>) -> &'a [Asked<'a>] {
+        self.arenas.asked.alloc_extend(node.into_iter().flat_map(asked))
     }
 
     fn node(&self, conf: &LocationConf) -> Option<Node<'a>> {

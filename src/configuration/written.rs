@@ -56,6 +56,22 @@ pub struct Written {
 }
 
 impl Written {
+    /// Whether the level says anything of what the guard shall do.
+    pub fn asks(&self) -> bool {
+        self.timeout.is_some()
+            || self.tunnel.is_some()
+            || self.close.is_some()
+            || self.strict_frames.is_some()
+            || self.ping.is_some()
+            || self.max_message.is_some()
+            || self.message_rate.is_some()
+            || self.lifetime.is_some()
+            || self.drain.is_some()
+            || self.forwarded.is_some()
+            || self.strictness.is_some()
+            || self.origin.is_some()
+    }
+
     /// What the level asks for and cannot have, since it leaves its tunnels to nginx's loop.
     pub fn contradiction(&self) -> Option<&'static str> {
         if self.tunnel != Some(TunnelLoop::Native) {

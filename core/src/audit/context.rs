@@ -10,6 +10,7 @@ use crate::words::{Marked, Mode};
 use super::model::{Content, Location, LocationKind, Proxied, Server, Site, Upstream};
 use super::outline::Outline;
 use super::recipe::{loses, sets_upgrade_itself};
+use super::unused::Unused;
 use super::url::{host_of, variable_host};
 
 /// Whether a location is marked, by itself or from above.
@@ -35,6 +36,8 @@ pub struct SiteView<'s, 'a> {
     pub site: &'s Site<'a>,
     /// Findings at levels that no log takes. They are not looked for, and replace no other finding.
     pub silent: FindingSet,
+    /// What is asked of the guard where it guards nothing.
+    pub unused: Unused<'a>,
     upstreams: OnceCell<HashMap<Vec<u8>, usize>>,
     /// The number of the server that has a location of that name; `None` if several have one.
     owners: OnceCell<HashMap<&'a [u8], Option<usize>>>,
@@ -47,6 +50,7 @@ impl<'s, 'a> SiteView<'s, 'a> {
         Self {
             site,
             silent,
+            unused: Unused::new(site),
             upstreams: OnceCell::new(),
             owners: OnceCell::new(),
             names: OnceCell::new(),
@@ -145,6 +149,14 @@ impl<'s, 'a> Context<'s, 'a> {
     /// The guard sets what is not set in the location itself.
     pub fn is_guarded(&self) -> bool {
         self.location.mode.is_guarded()
+    }
+
+    /// How to have the location guarded: one that has a mark of its own must have no second one.
+    pub fn guarding(&self) -> &'static str {
+        match self.location.marked {
+            Marked::Here => "set \"websocket_guard on;\" in the location",
+            Marked::Above | Marked::Nowhere => "add \"websocket_guard on;\" to the location",
+        }
     }
 
     /// The upstream that requests go to.

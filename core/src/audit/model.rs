@@ -69,10 +69,34 @@ pub struct Site<'a> {
     pub worker_shutdown_timeout: bool,
     /// Its value in milliseconds, if that is known.
     pub shutdown_limit: Option<u64>,
+    /// What stands in `http {}` itself.
+    pub http: OwnLevel<'a>,
     /// All upstreams of `ngx_http_upstream_main_conf_t.upstreams`, the implicit ones too.
     pub upstreams: &'a [Upstream<'a>],
     /// `ngx_http_core_main_conf_t.servers`
     pub servers: &'a [Server<'a>],
+}
+
+/// A directive that does something only where the guard moves requests or tunnels, and asks for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// Its name.
+    pub directive: &'static str,
+    /// Where it stands.
+    pub place: Place<'a>,
+}
+
+/// The guard's directives of `http {}`, or of a server outside of its locations.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnLevel<'a> {
+    /// `websocket_guard`, merged.
+    pub mode: Mode,
+    /// Where that stands.
+    pub marked: Marked,
+    /// `websocket_guard_ignore`, merged.
+    pub ignore: FindingSet,
+    /// What it asks of the guard.
+    pub asked: &'a [Asked<'a>],
 }
 
 /// A `server {}`.
@@ -82,8 +106,8 @@ pub struct Server<'a> {
     pub name: &'a [u8],
     /// Its opening line (`file_name` and `line` of the same).
     pub place: Place<'a>,
-    /// `websocket_guard` as it is in force in the server itself.
-    pub mode: Mode,
+    /// What stands in the server itself.
+    pub own: OwnLevel<'a>,
     /// The sockets that it answers on: those addresses of `ngx_http_core_main_conf_t.ports` whose
     /// `servers` have it.
     pub listeners: &'a [Listener<'a>],
@@ -168,6 +192,8 @@ pub struct Location<'a> {
     pub marked: Marked,
     /// `websocket_guard_ignore`, merged.
     pub ignore: FindingSet,
+    /// What it asks of the guard itself.
+    pub asked: &'a [Asked<'a>],
     /// `websocket_guard_upgrade`, merged; `None` for its default.
     pub protocols: Option<&'a Protocols>,
     /// What answers its requests: `clcf->handler`, or the pass directive behind it.

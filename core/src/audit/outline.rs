@@ -25,8 +25,8 @@ pub struct Outline<'s, 'a> {
 impl<'s, 'a> Outline<'s, 'a> {
     pub fn new(server: &'s Server<'a>) -> Self {
         let locations = server.locations;
-        let all_marked =
-            server.mode != Mode::Off && locations.iter().all(|location| location.mode != Mode::Off);
+        let all_marked = server.own.mode != Mode::Off
+            && locations.iter().all(|location| location.mode != Mode::Off);
         let mut outline = Self {
             locations,
             nested_carry: vec![false; locations.len()],

@@ -11,12 +11,13 @@ mod response;
 mod routing;
 mod target;
 mod timeouts;
+mod unused;
 
 use crate::findings::{Level, LoadFinding};
 use crate::words::{Marked, Mode};
 
-use super::context::{has_recipe_by_hand, Context};
-use super::model::{Content, Location, Proxied, ProxyModule, Server, Site};
+use super::context::{has_recipe_by_hand, Context, SiteView};
+use super::model::{Content, Location, OwnLevel, Proxied, ProxyModule, Server, Site};
 use super::problem::Problem;
 
 /// The rules about a location, one row each.
@@ -55,6 +56,7 @@ const OF_A_LOCATION: &[(LoadFinding, Rule)] = &[
     (LoadFinding::PingTooLate, Rule::Proxied(timeouts::ping_too_late)),
     (LoadFinding::DrainCutShort, Rule::Proxied(timeouts::drain_cut_short)),
     (LoadFinding::LimitsLetGo, Rule::Proxied(limits::limits_let_go)),
+    (LoadFinding::UnusedDirective, Rule::Any(unused::in_location)),
     (LoadFinding::UriRewrite, Rule::Proxied(target::uri_rewrite)),
     (LoadFinding::VariableUri, Rule::Target(target::variable_uri)),
     (LoadFinding::ResolverMissing, Rule::Target(target::resolver_missing)),
@@ -76,6 +78,8 @@ pub const OF_THE_SITE: &[(LoadFinding, SiteRule)] = &[
 
 /// A rule about a location, by what it is asked about.
 enum Rule {
+    /// Any location.
+    Any(for<'a> fn(&Context<'_, 'a>) -> Option<Problem<'a>>),
     /// A location in which `websocket_guard` itself stands. One that only inherits it may well be there
     /// for something else.
     Marked(for<'a> fn(&Context<'_, 'a>) -> Option<Problem<'a>>),
@@ -138,9 +142,16 @@ pub fn check<'a>(context: &Context<'_, 'a>) -> Vec<(LoadFinding, Problem<'a>)> {
     found
 }
 
-/// What is told of a location with `auto` from above, of which nobody says that it is for WebSocket: that `auto` does not
-/// work there.
-pub fn check_in_passing<'a>(context: &Context<'_, 'a>) -> Option<(LoadFinding, Problem<'a>)> {
+/// What is told of a location of which nobody says that it is for WebSocket: that `auto` from above does not work there,
+/// and what is asked of the guard all the same.
+pub fn check_in_passing<'a>(
+    context: &Context<'_, 'a>,
+) -> impl Iterator<Item = (LoadFinding, Problem<'a>)> {
+    let unused = unused::in_location(context).map(|it| (LoadFinding::UnusedDirective, it));
+    auto_in_passing(context).into_iter().chain(unused)
+}
+
+fn auto_in_passing<'a>(context: &Context<'_, 'a>) -> Option<(LoadFinding, Problem<'a>)> {
     let finding = LoadFinding::H2Upstream;
     let Location { mode: Mode::Auto, content: Content::Proxied(proxied), .. } = context.location
     else {
@@ -153,6 +164,29 @@ pub fn check_in_passing<'a>(context: &Context<'_, 'a>) -> Option<(LoadFinding, P
     Some((finding, problem.level(Level::Notice)))
 }
 
+/// What is wrong with that which stands in a server itself.
+pub fn check_own<'a>(
+    view: &SiteView<'_, 'a>,
+    server: &Server<'a>,
+) -> Option<(LoadFinding, Problem<'a>)> {
+    let problem = unused::in_server(&view.unused, server)?;
+    of_own_level(&server.own, LoadFinding::UnusedDirective, problem)
+}
+
+/// The same of `http {}`.
+pub fn check_http<'a>(view: &SiteView<'_, 'a>) -> Option<(LoadFinding, Problem<'a>)> {
+    let problem = unused::in_http(&view.unused, view.site)?;
+    of_own_level(&view.site.http, LoadFinding::UnusedDirective, problem)
+}
+
+fn of_own_level<'a>(
+    own: &OwnLevel,
+    finding: LoadFinding,
+    problem: Problem<'a>,
+) -> Option<(LoadFinding, Problem<'a>)> {
+    (!own.ignore.contains(finding)).then_some((finding, problem))
+}
+
 impl Rule {
     fn check<'a>(&self, context: &Context<'_, 'a>) -> Option<Problem<'a>> {
         let proxied = match &context.location.content {
@@ -160,6 +194,7 @@ impl Rule {
             _ => None,
         };
         match (self, proxied) {
+            (Self::Any(rule), _) => rule(context),
             (Self::Marked(rule) | Self::Meant(rule), _)
                 if context.location.marked == Marked::Here =>
             {

@@ -189,6 +189,7 @@ pub fn site<'a>(servers: &'a [Server<'a>]) -> Site<'a> {
         open_files: Some(65536),
         worker_shutdown_timeout: true,
         shutdown_limit: None,
+        http: OwnLevel::default(),
         upstreams: &[],
         servers,
     }

@@ -744,6 +744,25 @@ location /chat {
     proxy_pass http://backend;
 }";
 
+    UnusedDirective "unused-directive", Warn;
+    title: "a directive of the guard stands where nothing is guarded",
+    cause: "all but websocket_guard_upgrade, websocket_guard_log and websocket_guard_ignore do something only in locations with \"websocket_guard on;\" or \"auto\", so that no origin is checked and no tunnel is limited, pinged or drained there; a notice in http, and where \"off\" or \"check\" is written in so many words",
+    fix: "set \"websocket_guard on;\" in the location, or remove the directive",
+    symptom: "everything works as if the line were not there: pages of other sites may open a WebSocket, idle tunnels are cut",
+    example: "\
+# before
+location /chat {
+    websocket_guard_origin same;
+    proxy_pass http://backend;
+}
+
+# after
+location /chat {
+    websocket_guard on;
+    websocket_guard_origin same;
+    proxy_pass http://backend;
+}";
+
     UriRewrite "uri-rewrite", Notice;
     title: "the URI in proxy_pass makes a double slash",
     cause: "the part that matched the location's name is replaced by the URI in proxy_pass: of \"/ws/chat\", \"/ws\" becomes \"/\", which makes \"//chat\"",

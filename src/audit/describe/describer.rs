@@ -11,7 +11,7 @@ use typed_arena::Arena;
 #[cfg(ngx_feature = "pcre")]
 use websocket_guard_core::audit::model::LocationRegex;
 use websocket_guard_core::audit::model::{
-    Header, Listener, Location, Rewrite, Subrequest, Upstream, Value,
+    Asked, Header, Listener, Location, Rewrite, Subrequest, Upstream, Value,
 };
 use websocket_guard_core::config::{Node, Variables};
 use websocket_guard_core::words::SetAt;
@@ -38,6 +38,7 @@ pub struct Arenas<'a> {
     pub upstreams: Arena<Upstream<'a>>,
     pub listeners: Arena<Listener<'a>>,
     pub subrequests: Arena<Subrequest<'a>>,
+    pub asked: Arena<Asked<'a>>,
     pub rewrites: Arena<Rewrite<'a>>,
     pub texts: Arena<&'a [u8]>,
     pub locations: Arena<Location<'a>>,

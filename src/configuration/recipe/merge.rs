@@ -97,6 +97,7 @@ pub unsafe fn merge(
                 Some(place(cf, GuardedLocation { name: location.name, before })?);
         }
     }
+    main.audited |= written.asks();
     main.audited |= match conf.marked {
         Marked::Here | Marked::Above => conf.mode() != Mode::Off,
         Marked::Nowhere => own_headers.is_some_and(|list| list.forwards_upgrade()),

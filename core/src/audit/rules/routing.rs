@@ -358,7 +358,8 @@ mod tests {
         assert_eq!(names(&[without_proxy]), ["rewrite-leaves-location"]);
         // Near: the other locations are marked as well, or this one only inherits its mode.
         let locations = [rewriting, inheriting(on("/"))];
-        let all_on = Server { mode: Mode::On, ..server(&locations) };
+        let own = OwnLevel { mode: Mode::On, ..OwnLevel::default() };
+        let all_on = Server { own, ..server(&locations) };
         assert!(names_in(&site(&[all_on])).is_empty());
         assert!(names(&[inheriting(rewriting)]).is_empty());
         assert!(names(&[on("/")]).is_empty());
