@@ -35,14 +35,14 @@ impl OriginPolicy {
         for word in words {
             let text = str::from_utf8(word).map_err(|_| OriginError::new(word, Reason::NotText))?;
             texts.push(text);
-            if text != "any" {
+            if !text.eq_ignore_ascii_case("any") {
                 listed.push(Listed::parse(text).map_err(|reason| OriginError::new(word, reason))?);
             }
         }
         if texts.is_empty() {
             return Err(OriginError::new(b"", Reason::Empty));
         }
-        let is_any = texts.contains(&"any");
+        let is_any = texts.iter().any(|text| text.eq_ignore_ascii_case("any"));
         if is_any && !listed.is_empty() {
             return Err(OriginError::new(b"any", Reason::AnyAndOthers));
         }
@@ -132,11 +132,11 @@ enum Listed {
 
 impl Listed {
     fn parse(word: &str) -> Result<Self, Reason> {
-        match word {
+        match &*word.to_ascii_lowercase() {
             "same" => return Ok(Self::Same),
             "none" => return Ok(Self::None),
             "null" => return Ok(Self::Null),
-            "*" => return Err(Reason::Star),
+            "*" | "all" | "off" => return Err(Reason::Star),
             _ => {}
         }
         if let Some(regex) = word.strip_prefix("~*") {
@@ -144,6 +144,9 @@ impl Listed {
         }
         if let Some(regex) = word.strip_prefix('~') {
             return compile(regex, false);
+        }
+        if word.contains('$') {
+            return Err(Reason::Variable);
         }
 
         let (scheme, authority) = word
@@ -371,6 +374,8 @@ enum Reason {
     AnyAndOthers,
     #[error("not an origin: write \"any\" to allow every origin")]
     Star,
+    #[error("variables have no meaning here: list the origins, or write \"same\" or a regular expression")]
+    Variable,
     #[error("\"*\" can only stand for whole labels at the front of a name, as in \"https://*.example.com\"")]
     StarElsewhere,
     #[error("an origin begins with a scheme: write \"{}\"", Escaped(.instead.as_bytes()))]
@@ -414,7 +419,7 @@ mod tests {
 
     #[test]
     fn any_is_the_default() {
-        for policy in [OriginPolicy::default(), policy("any"), policy("any any")] {
+        for policy in [OriginPolicy::default(), policy("any"), policy("any Any")] {
             assert!(policy.is_any());
             for lines in [&[][..], &[&b"null"[..]], &[b"\0\xff"], &[b"a", b"b"]] {
                 assert_eq!(policy.check(lines.iter().copied(), &HTTPS), Ok(()));
@@ -596,7 +601,7 @@ mod tests {
 
     #[test]
     fn words_stay_as_configured() {
-        let words = r"same none https://*.Example.com ~*^a\d none";
+        let words = r"Same NONE https://*.Example.com ~*^a\d none";
         assert_eq!(policy(words).words(), words);
     }
 
@@ -604,6 +609,11 @@ mod tests {
     fn wrong_words_are_explained() {
         for (word, expected) in [
             ("*", "\"*\": not an origin: write \"any\" to allow every origin"),
+            ("off", "\"off\": not an origin: write \"any\" to allow every origin"),
+            (
+                "https://$host",
+                "\"https://$host\": variables have no meaning here: list the origins, or write \"same\" or a regular expression",
+            ),
             (
                 "app.example.com",
                 "\"app.example.com\": an origin begins with a scheme: write \"https://app.example.com\"",
