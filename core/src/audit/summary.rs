@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::model::{Content, Location, Proxied, Setting, Site, Value};
+use super::model::{Content, Location, LocationKind, Proxied, Server, Setting, Site, Value};
 use crate::text::duration::Duration;
 use crate::text::quoted::Quoted;
 use crate::words::{Mode, Place, SetAt};
@@ -18,16 +18,30 @@ pub struct Summary<'s, 'a> {
 
 /// The guarded locations that proxy, in the order of the configuration.
 pub fn summaries<'s, 'a>(site: &'s Site<'a>) -> impl Iterator<Item = Summary<'s, 'a>> {
-    let locations = site.servers.iter().flat_map(|server| server.locations);
-    locations.filter_map(|location| match &location.content {
-        Content::Proxied(proxied) if location.mode.is_guarded() => {
-            Some(Summary { location, proxied })
-        }
-        _ => None,
+    site.servers.iter().flat_map(|server| {
+        let summaries = server.locations.iter().filter_map(Summary::of);
+        summaries.filter(|summary| !summary.repeats_its_location(server))
     })
 }
 
 impl<'s, 'a> Summary<'s, 'a> {
+    fn of(location: &'s Location<'a>) -> Option<Self> {
+        match &location.content {
+            Content::Proxied(proxied) if location.mode.is_guarded() => {
+                Some(Self { location, proxied })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is about an `if` block in which all is as in the location around it, and so is the line.
+    fn repeats_its_location(&self, server: &'s Server<'a>) -> bool {
+        let is_block = matches!(self.location.kind, LocationKind::If);
+        let around = self.location.parent.and_then(|parent| server.locations.get(parent));
+        let around = around.filter(|_| is_block).and_then(Self::of);
+        around.is_some_and(|around| around.to_string() == self.to_string())
+    }
+
     /// The whole line for the log.
     pub fn line(&self) -> Line<'s, 'a> {
         Line(*self)
@@ -146,6 +160,28 @@ mod tests {
         };
         assert!(with(false).contains("set by the guard: Host, HTTP/1.1"));
         assert!(!with(true).contains("Host"));
+    }
+
+    #[test]
+    fn a_block_that_says_the_same_is_left_out() {
+        let location = Location {
+            name: b"/chat",
+            mode: Mode::On,
+            content: Content::Proxied(guarded()),
+            ..Location::default()
+        };
+        let block = Location { kind: LocationKind::If, parent: Some(0), ..location };
+        let count = |locations: &[Location]| {
+            let servers = [Server { locations, ..Server::default() }];
+            let site = Site { servers: &servers, ..Site::default() };
+            summaries(&site).count()
+        };
+        assert_eq!(count(&[location, block]), 1);
+        // Near: what it says is different, or it alone proxies.
+        let other = Content::Proxied(Proxied { read_timeout: None, ..guarded() });
+        assert_eq!(count(&[location, Location { content: other, ..block }]), 2);
+        assert_eq!(count(&[Location { content: Content::Files, ..location }, block]), 1);
+        assert_eq!(count(&[location, Location { kind: LocationKind::Prefix, ..block }]), 2);
     }
 
     #[test]
