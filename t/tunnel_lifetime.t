@@ -12,7 +12,7 @@ use Time::HiRes qw/ time /;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy http_ssl socket_ssl /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(45);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(46);
 
 %%TEST_GLOBALS%%
 
@@ -181,8 +181,13 @@ for my $expires ('0', '-1', '1', time - 60 | 0, time + 1 | 0) {
 
 is($lives{$_}->echo('hello'), 'hello', "'$_' lives on") for grep { $_ ne 'jitter' } sort keys %lives;
 $_->disconnect for values %lives;
-is(scalar(() = $t->read_file('error.log') =~ /\[error\] .* websocket_guard: "(?:soon|1e3)" in websocket_guard_lifetime is no number of seconds; the tunnel has no limit/g),
+is(scalar(() = $t->read_file('error.log') =~ /\[error\] .* websocket_guard: a tunnel has no limit, for "(?:soon|1e3)" in websocket_guard_lifetime is no number of seconds; let the variable be a number of seconds, a Unix time, or empty \[tunnel-lifetime-unknown\], client: /g),
     2, 'what is no number is told');
+
+# A client that says what the variable is floods no log.
+my $since = log_size($t);
+websocket(path => '/variable/', headers => ["X-Expires: flood$_"])->disconnect for 1 .. 15;
+cmp_ok(scalar(grep {/"flood\d+" in websocket_guard_lifetime/} guard_log($t, undef, since => $since)), '<=', 10, 'no flood of lines');
 
 my $conf = $t->read_file('nginx.conf');
 for my $case (

@@ -227,6 +227,7 @@ fn a_diagnosis_is_made_and_written_without_allocations() {
         peer: b"127.0.0.1:8080",
         handler: Handler::Proxy,
         mode: Mode::Check,
+        lifetime: &[],
     };
     let mut line = String::with_capacity(Diagnosis::LINE_MAX);
     let mut lines = 0;

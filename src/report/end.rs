@@ -46,6 +46,10 @@ pub fn report(request: &Request, end: End) {
         peer: attempt.exchange(request).map(Exchange::peer).unwrap_or_default(),
         handler: facts::handler(upstream),
         mode: location.conf.mode(),
+        lifetime: match (end, location.conf.lifetime()) {
+            (End::LifetimeUnknown, Some(lifetime)) => lifetime.written(request).unwrap_or_default(),
+            _ => &[],
+        },
     };
     if let Some(diagnosis) = diagnose_end(&end) {
         place.write(&diagnosis);

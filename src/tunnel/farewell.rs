@@ -87,6 +87,8 @@ impl Codes {
                 Self { backend_first: true, ..codes }
             }
             End::MessageRate(_) => Self::new(code(CloseCode::POLICY), code(CloseCode::AWAY)),
+            // The tunnel goes on.
+            End::LifetimeUnknown => Self::new(Farewell::Over, Farewell::Over),
             // The client was told before, with the code that is configured.
             End::Drained => Self::new(Farewell::Over, code(CloseCode::AWAY)),
             End::FrameError(FrameError { sender: Role::Client, .. }) => {

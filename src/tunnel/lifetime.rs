@@ -2,13 +2,13 @@
 
 use core::str;
 
-use ngx::ffi::{ngx_msec_t, NGX_LOG_ERR};
-use ngx::ngx_log_error;
-use websocket_guard_core::text::escape::Escaped;
+use ngx::ffi::ngx_msec_t;
+use websocket_guard_core::diagnosis::End;
 
 use super::clock::up_to;
+use super::end::observe;
 use crate::configuration::tunnels::{Lifetime, Limit};
-use crate::nginx::evaluate;
+use crate::nginx::{bytes, evaluate};
 use crate::request::view::Request;
 
 /// A number of seconds that is larger is a Unix time.
@@ -19,32 +19,40 @@ impl Lifetime {
     pub fn of(&self, request: &Request) -> Option<ngx_msec_t> {
         let limit = match self.limit {
             Limit::After(limit) => limit,
-            // SAFETY: the value was compiled for the configuration of the request, which is live.
-            Limit::Variable(value) => unsafe {
-                left(request, evaluate(request.as_ptr(), value)?.as_bytes())?
+            Limit::Variable(_) => match left(self.written(request)?)? {
+                Ok(limit) => limit,
+                Err(NoNumber) => {
+                    observe(request, End::LifetimeUnknown);
+                    return None;
+                }
             },
         };
         Some(limit.saturating_sub(up_to(self.jitter.min(limit))))
     }
+
+    /// What the variable says, if there is one.
+    pub fn written<'r>(&self, request: &'r Request) -> Option<&'r [u8]> {
+        let Limit::Variable(value) = self.limit else { return None };
+        // SAFETY: the value was compiled for the configuration of the request, which is live; what it is evaluated to
+        // lives as long as the request.
+        Some(bytes(unsafe { evaluate(request.as_ptr(), value)? }))
+    }
 }
 
-/// What a variable says is left, in milliseconds.
-fn left(request: &Request, value: &[u8]) -> Option<ngx_msec_t> {
+/// What is to be a number is none.
+struct NoNumber;
+
+/// What a variable says is left, in milliseconds; `None` if it is empty.
+fn left(value: &[u8]) -> Option<Result<ngx_msec_t, NoNumber>> {
     let text = value.trim_ascii();
     if text.is_empty() {
         return None;
     }
     let Some(seconds) = str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()) else {
-        ngx_log_error!(
-            NGX_LOG_ERR,
-            request.connection().log,
-            "websocket_guard: \"{}\" in websocket_guard_lifetime is no number of seconds; the tunnel has no limit",
-            Escaped(value)
-        );
-        return None;
+        return Some(Err(NoNumber));
     };
     let seconds = if seconds > YEAR { seconds.saturating_sub(unix_time()) } else { seconds };
-    Some(ngx_msec_t::try_from(seconds).unwrap_or(0).saturating_mul(1000))
+    Some(Ok(ngx_msec_t::try_from(seconds).unwrap_or(0).saturating_mul(1000)))
 }
 
 fn unix_time() -> i64 {

@@ -1328,6 +1328,7 @@ fn ended(end: End) -> TunnelEnd<'static> {
         peer: b"127.0.0.1:8080",
         handler: Handler::Proxy,
         mode: Mode::On,
+        lifetime: &[],
     }
 }
 
@@ -1358,6 +1359,10 @@ fn tunnel_ends_are_worded_as_in_the_catalogue() {
         (EndFinding::TunnelMessageTooLarge, ended(too_large(Role::Client))),
         (EndFinding::TunnelMessageRate, ended(too_fast())),
         (EndFinding::TunnelLifetime, ended(End::Lifetime)),
+        (
+            EndFinding::TunnelLifetimeUnknown,
+            TunnelEnd { lifetime: b"30m", ..ended(End::LifetimeUnknown) },
+        ),
         (EndFinding::TunnelDrained, ended(End::Drained)),
         (EndFinding::TunnelShutdown, ended(End::Shutdown)),
     ];
@@ -1823,8 +1828,7 @@ proptest! {
             backend_silent_ms,
             peer: &peer,
             handler: Handler::Proxy,
-            mode: Mode::Off,
-        };
+            mode: Mode::Off, lifetime: &[], };
         match diagnose_end(&end) {
             None => prop_assert_eq!(end.end, End::Closed),
             Some(diagnosis) => {

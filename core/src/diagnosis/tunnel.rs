@@ -27,6 +27,8 @@ pub struct TunnelEnd<'a> {
     pub handler: Handler,
     /// What websocket_guard says in the location.
     pub mode: Mode,
+    /// What the variable of websocket_guard_lifetime says, where that is no number.
+    pub lifetime: &'a [u8],
 }
 
 /// What ended a tunnel.
@@ -68,6 +70,8 @@ pub enum End {
     MessageRate(MessageRate),
     /// Its lifetime was over.
     Lifetime,
+    /// None: what is to limit its lifetime is no number, so that it goes on without a limit.
+    LifetimeUnknown,
     /// It was closed since its worker leaves.
     Drained,
 }
@@ -189,6 +193,7 @@ impl End {
             Self::MessageTooLarge(_) => EndFinding::TunnelMessageTooLarge,
             Self::MessageRate(_) => EndFinding::TunnelMessageRate,
             Self::Lifetime => EndFinding::TunnelLifetime,
+            Self::LifetimeUnknown => EndFinding::TunnelLifetimeUnknown,
             Self::Drained => EndFinding::TunnelDrained,
         })
     }
@@ -196,7 +201,7 @@ impl End {
     /// The value of `$websocket_guard_end`; empty where only frames would tell more.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Closed => "",
+            Self::Closed | Self::LifetimeUnknown => "",
             Self::ClientClose => "client-close",
             Self::BackendClose => "backend-close",
             Self::ClientGone => "client-gone",

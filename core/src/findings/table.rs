@@ -1405,6 +1405,13 @@ events {
     symptom: "the connection closes with 1008 after a fixed time",
     example: "websocket_guard: tunnel closed after 5m: its lifetime was over (client silent for 350ms, backend silent for 4m); nothing; else raise websocket_guard_lifetime [tunnel-lifetime]";
 
+    TunnelLifetimeUnknown "tunnel-lifetime-unknown", Error;
+    title: "the lifetime of a tunnel is not a number",
+    cause: "the variable of websocket_guard_lifetime has a value that is neither empty nor a whole number; the tunnel goes on without a limit",
+    fix: "let the variable be a number of seconds, a Unix time, or empty",
+    symptom: "tunnels outlive their token",
+    example: "websocket_guard: a tunnel has no limit, for \"30m\" in websocket_guard_lifetime is no number of seconds; let the variable be a number of seconds, a Unix time, or empty [tunnel-lifetime-unknown]";
+
     TunnelDrained "tunnel-drained", Info;
     title: "a tunnel was closed because its worker leaves",
     cause: "after a reload, a quit or a binary upgrade the old worker closes its tunnels one by one (websocket_guard_drain)",

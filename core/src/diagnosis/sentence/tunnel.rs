@@ -54,6 +54,14 @@ pub fn tunnel_end(f: &mut Formatter, finding: EndFinding, end: &TunnelEnd) -> fm
         EndFinding::TunnelMessageTooLarge => message_too_large(f, end),
         EndFinding::TunnelMessageRate => message_rate(f, end),
         EndFinding::TunnelLifetime => write!(f, "tunnel closed after {age}: its lifetime was over ("),
+        EndFinding::TunnelLifetimeUnknown => {
+            let value = Escaped(end.lifetime);
+            let fix = finding.entry().fix;
+            return write!(
+                f,
+                "a tunnel has no limit, for \"{value}\" in websocket_guard_lifetime is no number of seconds; {fix}"
+            );
+        }
         EndFinding::TunnelDrained => {
             write!(f, "tunnel closed after {age}: its worker is leaving (")
         }
