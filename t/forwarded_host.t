@@ -13,7 +13,7 @@ use Test::WebSocketGuard;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy rewrite unix /);
 
-$t->write_file_expand('nginx.conf', <<'EOC')->plan(55);
+$t->write_file_expand('nginx.conf', <<'EOC')->plan(60);
 
 %%TEST_GLOBALS%%
 
@@ -216,6 +216,21 @@ seen('the proxy_pass of an "if"', $client);
 
 raw_request("GET /address/page HTTP/1.0\r\n\r\n");
 seen("the server's name", 'localhost');
+
+# One in the request line counts, and not the Host header beside it (RFC 9112 section 3.2.2): nginx has chosen the server
+# by it.
+
+for my $case (
+    ["http://$client/address/page", $client],
+    ["http://$client/address/page?http://x", $client],
+    ['http://[::1]:81/address/page', '[::1]:81'],
+    ['http://Sub.example.com/address/page', 'Sub.example.com'],
+    ['/address/page?u=http://x/', 'other.example.com'],
+) {
+    my ($target, $expected) = @$case;
+    raw_request("GET $target HTTP/1.1\r\nHost: other.example.com\r\n\r\n");
+    seen("the host of $target", $expected);
+}
 
 # A handshake from elsewhere is refused by the backend as before, and here that line is no news.
 

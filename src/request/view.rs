@@ -16,6 +16,7 @@ use ngx::http::{
 use websocket_guard_core::handshake;
 use websocket_guard_core::handshake::upgrade::Selection;
 use websocket_guard_core::http::field::{self, FieldLine, Fields};
+use websocket_guard_core::http::host::in_request_line;
 use websocket_guard_core::http::token::Lines;
 use websocket_guard_core::http::version::HttpVersion;
 
@@ -308,9 +309,12 @@ impl Request {
         }
     }
 
-    /// The host as the client asked for it, with its port: the Host header, else what nginx takes
-    /// in its place (`$host`).
+    /// The host as the client asked for it, with its port: that of the request line, else the Host header, else
+    /// what nginx takes in its place (`$host`).
     pub fn host(&self) -> ngx_str_t {
+        if let Some(host) = in_request_line(bytes(self.raw().request_line)) {
+            return ngx_str_t { len: host.len(), data: host.as_ptr().cast_mut() };
+        }
         let headers = &self.raw().headers_in;
         // SAFETY: the header line lives as long as the request.
         let asked = unsafe { headers.host.as_ref() }.map(|line| line.value);

@@ -35,9 +35,51 @@ pub fn without_port(host: &[u8]) -> &[u8] {
     host.get(..end).unwrap_or(host)
 }
 
+/// The host in a request line with its port, if there is one: whatever the Host header says, it counts (RFC 9112
+/// section 3.2.2).
+pub fn in_request_line(line: &[u8]) -> Option<&[u8]> {
+    let is_blank = |byte: &u8| *byte == b' ';
+    let target = line.get(line.iter().position(is_blank)?..)?.trim_ascii_start();
+    if target.starts_with(b"/") {
+        return None;
+    }
+    let path = target.iter().position(|byte| *byte == b'/')?;
+    let (scheme, rest) = target.split_at_checked(path)?;
+    if !scheme.ends_with(b":") {
+        return None;
+    }
+    let rest = rest.strip_prefix(b"//")?;
+    let end = rest.iter().position(|byte| b"/?# ".contains(byte)).unwrap_or(rest.len());
+    rest.get(..end).filter(|host| !host.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_of_a_request_line() {
+        let host = |line: &'static str| in_request_line(line.as_bytes());
+        for (line, expected) in [
+            ("GET http://app.example.com:81/x HTTP/1.1", "app.example.com:81"),
+            ("GET   HTTPS://[::1]:8443 HTTP/1.1", "[::1]:8443"),
+            ("GET http://a?x=/ HTTP/1.1", "a"),
+            ("GET http://a", "a"),
+        ] {
+            assert_eq!(host(line), Some(expected.as_bytes()), "{line}");
+        }
+        for line in [
+            "",
+            "GET",
+            "GET ",
+            "GET /x HTTP/1.1",
+            "GET /?u=http://x/ HTTP/1.1",
+            "GET http:/// HTTP/1.1",
+            "GET * HTTP/1.1",
+        ] {
+            assert_eq!(host(line), None, "{line}");
+        }
+    }
 
     #[test]
     fn addresses_and_this_machine() {
