@@ -28,6 +28,7 @@ mod farewell;
 mod frames;
 mod handlers;
 mod hold;
+mod inspect;
 mod leaving;
 mod lifetime;
 mod limits;

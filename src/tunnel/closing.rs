@@ -8,13 +8,12 @@ use websocket_guard_core::frame::CloseCode;
 
 use super::connections::Tunnel;
 use super::direction::Direction;
-use super::end::{conclude, How};
+use super::end::{conclude, Ending, How};
 use super::farewell::{close_frame, Closing, Codes, Farewell, PATIENCE};
 use super::own::Own;
 use super::pump::Pump;
 use super::random::fresh_key;
 use super::side::{Broken, Side};
-use super::transfer::Ending;
 use crate::nginx::AllocationFailed;
 use crate::request::record::Record;
 

@@ -35,6 +35,9 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
+    /// How many times it is read from before others have their turn.
+    pub const READS: usize = 4;
+
     /// `None` if the request has no upstream, or has lost a connection.
     pub fn of(request: Request) -> Option<Self> {
         let upstream = request.upstream()?;

@@ -104,6 +104,9 @@ impl Pump {
         let may = self.lane(way).tracker().may_inject();
         if may && self.backlog(way).is_empty() && !tunnel.client.is_buffered() {
             self.send_close(tunnel, way, code)?;
+            if !self.backlog(way).is_empty() {
+                tunnel.watch_write(way)?;
+            }
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 use ngx::ffi::{ngx_exiting, ngx_int_t};
 use websocket_guard_core::diagnosis::{End, EndSigns};
 
+use super::side::Broken;
+use crate::nginx::AllocationFailed;
 use crate::request::record::Record;
 use crate::request::view::Request;
 
@@ -24,6 +26,27 @@ pub enum How {
     Found(ngx_int_t),
     /// The guard makes it.
     Known(End),
+}
+
+/// Why a tunnel cannot go on.
+pub enum Ending {
+    /// A side has closed and the other has all of its bytes, or a limit of nginx's has passed.
+    Over,
+    /// A frame is refused.
+    Refused(End),
+    Broken,
+}
+
+impl From<Broken> for Ending {
+    fn from(Broken: Broken) -> Self {
+        Self::Broken
+    }
+}
+
+impl From<AllocationFailed> for Ending {
+    fn from(_: AllocationFailed) -> Self {
+        Self::Broken
+    }
 }
 
 /// Notes and reports how a tunnel ended, the first time that it is called. Returns that end; `None` if memory

@@ -9,6 +9,7 @@
 
 use core::ffi::c_void;
 use core::mem::size_of;
+use core::ops::Range;
 use core::pin::Pin;
 use core::ptr::{self, NonNull};
 
@@ -18,7 +19,7 @@ use once_cell::unsync::OnceCell;
 use websocket_guard_core::frame::{Reserved, Role};
 
 use super::asked::Asked;
-use super::buffer::Backlog;
+use super::buffer::{Backlog, Loan};
 use super::connections::Tunnel;
 use super::direction::Direction;
 use super::end::Frames;
@@ -26,6 +27,7 @@ use super::farewell::Closing;
 use super::frames::Lane;
 use super::limits::Limits;
 use super::own::Own;
+use super::side::Side;
 use super::trim;
 use super::upgraded::Handlers;
 use super::watch::Watch;
@@ -155,6 +157,33 @@ impl Pump {
         match direction {
             Direction::ToBackend => &self.from_client,
             Direction::ToClient => &self.from_backend,
+        }
+    }
+
+    /// Keeps the bytes of this range, which a side has not taken.
+    ///
+    /// # Safety
+    /// They must have been written into the buffer.
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn keep_rest(
+        &self,
+        to: Side,
+        direction: Direction,
+        buffer: &mut Loan,
+        Range { start, end }: Range<usize>,
+    ) -> Result<(), AllocationFailed> {
+        let backlog = self.backlog(direction);
+        // SAFETY: the bytes were written, as the contract above says.
+        unsafe {
+            if to.is_tls() {
+                // OpenSSL has begun to encrypt these bytes and wants to find them in the same
+                // place when it is called again (SSL_write(3)).
+                backlog.keep(buffer, start, end);
+                return Ok(());
+            }
+            let rest = buffer.written(end).get(start..).unwrap_or_default();
+            backlog.copy(rest, to.log())
         }
     }
 }

@@ -7,8 +7,8 @@ use super::connections::Tunnel;
 use super::direction::Direction;
 use super::end::How;
 use super::handlers::HANDLERS;
+use super::inspect::Looked;
 use super::pump::Pump;
-use super::transfer::Looked;
 use crate::nginx::AllocationFailed;
 use crate::request::view::Request;
 
