@@ -6,9 +6,11 @@
 use strict;
 use warnings;
 
+use List::Util qw/ max /;
 use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
+use Time::HiRes qw/ time /;
 
 my $t = Test::Nginx->new()->has(qw/ http proxy /);
 
@@ -158,11 +160,20 @@ is($tunnel{$_}->echo('still there'), 'still there', "$_, idle tunnel lives") for
 
 # Only of idle tunnels.
 
-my %busy = map { $_ => websocket(path => $_, authority => 'server') } '/guard/ws', '/guard/stall', '/guard/push?6,0.4';
-for (1 .. 6) {
-    $busy{'/guard/ws'}->open_for(0.4);
-    $busy{'/guard/ws'}->echo('hello');
-    $busy{'/guard/stall'}->send('hello');
+# On a busy machine the test itself may be silent for too long; that tells nothing.
+my (%busy, $longest);
+for (1 .. 10) {
+    my $last = time;
+    %busy = map { $_ => websocket(path => $_, authority => 'server') } '/guard/ws', '/guard/stall', '/guard/push?6,0.4';
+    $longest = 0;
+    for (1 .. 6) {
+        $busy{'/guard/ws'}->open_for(0.4);
+        $busy{'/guard/ws'}->echo('hello');
+        $busy{'/guard/stall'}->send('hello');
+        my $now = time;
+        ($longest, $last) = (max($longest, $now - $last), $now);
+    }
+    last if $longest < 0.7;
 }
 ok(!$busy{'/guard/ws'}->closed_within(0), 'traffic in both directions');
 ok(!$busy{'/guard/stall'}->closed_within(0), 'from the client only');

@@ -74,7 +74,7 @@ run_backend($t, 8081, handlers => {
         my $name = $request->args;
         my $frame = Protocol::WebSocket::Frame->new;
         my $noted = '';
-        while (length(my $bytes = $c->read_some(1 << 16, 30))) {
+        while (length(my $bytes = $c->read_some(1 << 16, 300))) {
             $frame->append($bytes);
             while (defined(my $payload = $frame->next_bytes)) {
                 $noted .= $frame->is_close ? 'close ' . unpack('n', $payload) : "$payload ";
