@@ -73,8 +73,8 @@ server {
     }
 }
 CONF
-        line => '[warn] websocket_guard: location "/ws" may answer a handshake from its cache (uwsgi_cache); add '
-            . '"websocket_guard auto;" to the location, or "uwsgi_cache_bypass $http_upgrade;" and '
+        line => '[warn] websocket_guard: location "/ws" may answer a handshake from its cache (uwsgi_cache); set '
+            . '"websocket_guard auto;" in the location, or "uwsgi_cache_bypass $http_upgrade;" and '
             . '"uwsgi_no_cache $http_upgrade;"'],
     ['a key of their own' => <<'CONF'],
 proxy_cache_path %%TESTDIR%%/cache keys_zone=all:1m;

@@ -15,7 +15,7 @@ my $t = Test::Nginx->new()->has(qw/ http proxy uwsgi map unix /)->plan(112);
 # ---- missing-upgrade -----------------------------------------------------------------------------
 
 audits($t, 'missing-upgrade',
-    '[error] websocket_guard: location "/ws" proxies without the Upgrade header; add "websocket_guard on;" to the '
+    '[error] websocket_guard: location "/ws" proxies without the Upgrade header; set "websocket_guard on;" in the '
         . 'location, or "proxy_set_header Upgrade $http_upgrade;"',
     ['in the location' => <<'CONF'],
 location /ws { #= missing-upgrade
@@ -57,7 +57,7 @@ CONF
 # ---- missing-connection --------------------------------------------------------------------------
 
 audits($t, 'missing-connection',
-    '[error] websocket_guard: location "/ws" proxies without "Connection: upgrade"; add "websocket_guard on;" to '
+    '[error] websocket_guard: location "/ws" proxies without "Connection: upgrade"; set "websocket_guard on;" in '
         . 'the location, or set Connection from a map of $http_upgrade',
     ['in the location' => <<'CONF'],
 location /ws { #= missing-connection
@@ -99,7 +99,7 @@ CONF
 
 audits($t, 'headers-dropped',
     '[error] websocket_guard: location "/ws" has its own proxy_set_header and thereby loses Upgrade, Connection and '
-        . 'Host, set above it; add "websocket_guard on;" to the location, or repeat the lost proxy_set_header lines '
+        . 'Host, set above it; set "websocket_guard on;" in the location, or repeat the lost proxy_set_header lines '
         . 'in it',
     ['of the server' => <<'CONF'],
 RECIPE
@@ -178,7 +178,7 @@ location /ws { websocket_guard check; PASS }
 location ~ ^/other { websocket_guard check; PASS }
 CONF
         line => '[error] websocket_guard: location "/ws" (and in another location) sends Connection "" for an upgrade, without '
-            . qq{the token "upgrade"; $keepalive_fix}],
+            . qq{the token "upgrade"; @{[$keepalive_fix =~ s!add (.*?) to the!set $1 in the!r]}}],
     ['own, where the guard must not touch it' => <<'CONF'],
 location /ws {
     websocket_guard on;
@@ -621,7 +621,7 @@ location /ws { #= host-not-forwarded
 }
 CONF
         line => q{[notice] websocket_guard: location "/ws" does not pass the client's Host on, the backend sees the }
-            . q{upstream's name; add "websocket_guard_forwarded host;" to the location}],
+            . q{upstream's name; set "websocket_guard_forwarded host;" in the location}],
     ['a domain' => <<'CONF',
 upstream chat.example.com { server 127.0.0.1:8081; }
 server {

@@ -194,11 +194,11 @@ is(join(', ', audit_lines(servers("location /around/ {\nproxy_pass http://127.0.
 my @above = audit_lines(servers("include timeout.conf;\nproxy_http_version 1.1;\nproxy_set_header Upgrade \$http_upgrade;\n"
     . "proxy_set_header Connection close;\nlocation /below/ {\nwebsocket_guard check;\nproxy_pass http://127.0.0.1:8081;\n}"));
 is_deeply(\@above, [
-    '[error] websocket_guard: location "/below/" sends Connection "close" for an upgrade, without the token "upgrade"; add '
-        . '"websocket_guard auto;" to the location, which sends that with plain requests only '
+    '[error] websocket_guard: location "/below/" sends Connection "close" for an upgrade, without the token "upgrade"; set '
+        . '"websocket_guard auto;" in the location, which sends that with plain requests only '
         . "[connection-wrong] in $dir/nginx-test.conf:" . conf_line($t, qr/Connection close/, 'nginx-test.conf'),
-    '[warn] websocket_guard: location "/below/" cuts a tunnel that is silent for 20s (proxy_read_timeout); add "websocket_guard on;" '
-        . qq{to the location, or "proxy_read_timeout 1h;" [short-read-timeout] in $dir/timeout.conf:4},
+    '[warn] websocket_guard: location "/below/" cuts a tunnel that is silent for 20s (proxy_read_timeout); set "websocket_guard on;" '
+        . qq{in the location, or "proxy_read_timeout 1h;" [short-read-timeout] in $dir/timeout.conf:4},
 ], 'directives above the location');
 
 $t->write_file('guarded.conf', "\nlocation /g/ {\n    websocket_guard on;\n    proxy_pass http://127.0.0.1:1;\n}\n");

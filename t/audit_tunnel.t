@@ -10,7 +10,7 @@ use Test::More;
 use Test::Nginx;
 use Test::WebSocketGuard;
 
-my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(12);
+my $t = Test::Nginx->new()->has(qw/ http proxy /)->plan(16);
 
 my $conf = <<'EOC';
 daemon off;
@@ -34,9 +34,13 @@ http {
 }
 EOC
 
-is_deeply([warnings('30s', '29s', '')], [], 'in time');
-like(join("\n", warnings('30s', '30s', '')), qr/^\[warn\] websocket_guard: location "\/a\/" sends a Ping after 30s of silence, and cuts a tunnel that is silent for 30s; make the interval of websocket_guard_ping shorter than the idle limit \[ping-too-late\] in \S+: websocket_guard_ping +30s;$/, 'a Ping too late');
-like(join("\n", warnings('31s', '10s', '')), qr/^\[warn\] websocket_guard: location "\/a\/" takes 31s to close the tunnels of a worker that leaves, which are cut after 30s \(worker_shutdown_timeout\); make worker_shutdown_timeout longer than websocket_guard_drain and its wait together \[drain-cut-short\] in \S+: websocket_guard_drain +31s;$/, 'a drain too long');
+is_deeply([warnings('25s', '29s', '')], [], 'in time: as long as both together');
+is_deeply([warnings('24s', '29s', '')], [], 'in time: shorter');
+is_deeply([warnings('29s wait=1s', '29s', '')], [], 'in time: a short wait');
+is_deeply([warnings('30s wait=0', '29s', '')], [], 'in time: no wait');
+like(join("\n", warnings('20s wait=11s', '10s', '')), qr/ takes up to 31s to close .* \[drain-cut-short\]/, 'a wait too long');
+like(join("\n", warnings('25s', '30s', '')), qr/^\[warn\] websocket_guard: location "\/a\/" sends a Ping after 30s of silence, and cuts a tunnel that is silent for 30s; make the interval of websocket_guard_ping shorter than the idle limit \[ping-too-late\] in \S+: websocket_guard_ping +30s;$/, 'a Ping too late');
+like(join("\n", warnings('26s', '10s', '')), qr/^\[warn\] websocket_guard: location "\/a\/" takes up to 31s to close the tunnels of a worker that leaves \(websocket_guard_drain and its wait\), which are cut after 30s \(worker_shutdown_timeout\); make worker_shutdown_timeout longer than websocket_guard_drain and its wait together \[drain-cut-short\] in \S+: websocket_guard_drain +26s;$/, 'a drain too long');
 is_deeply([warnings('31s', '10s', 'websocket_guard_drain off;')], [], 'not in this location');
 is_deeply([warnings('off', 'off', '')], [], 'nothing is asked for');
 is_deeply([warnings('31s', 'off', 'websocket_guard_tunnel native;')], [], 'nor in tunnels of nginx');

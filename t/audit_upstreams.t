@@ -237,11 +237,11 @@ for my $case (['worker_rlimit_nofile 100; # here', 'worker_connections 500;'], [
 
 for my $case (
     ['workers and connections', 'worker_processes 4;', 'worker_connections 500;', '1000 WebSockets (4 workers with 500 worker_connections, two for each)'],
-    ['one worker by default', '', 'worker_connections 100;', '50 WebSockets (1 workers with 100 worker_connections, two for each)'],
+    ['one worker by default', '', 'worker_connections 100;', '50 WebSockets (1 worker with 100 worker_connections, two for each)'],
     ['connections by default', 'worker_processes 2;', '', '512 WebSockets (2 workers with 512 worker_connections, two for each)'],
     ['few files', 'worker_processes 2; worker_rlimit_nofile 100;', 'worker_connections 500;',
         '100 WebSockets (2 workers with 500 worker_connections, two for each; a worker may open only 100 files)'],
-    ['enough files', 'worker_rlimit_nofile 900;', 'worker_connections 500;', '250 WebSockets (1 workers with 500 worker_connections, two for each)'],
+    ['enough files', 'worker_rlimit_nofile 900;', 'worker_connections 500;', '250 WebSockets (1 worker with 500 worker_connections, two for each)'],
 ) {
     my ($name, $top, $events, $capacity) = @$case;
     my @lines = map { s/ in \S+$//r } grep {/\[capacity\]/}

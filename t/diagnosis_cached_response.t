@@ -65,7 +65,7 @@ $t->run();
 for my $path (qw! /off/ /check/ !) {
     is(get("${path}page"), 200, "$path: stored");
     is(outcome($t, path => "${path}page"), '200, [error] upgrade failed: the cache of ' . place_of($t, $path)
-        . ' answered the handshake with a stored 200; add "websocket_guard auto;" to the location, or '
+        . ' answered the handshake with a stored 200; ' . ($path eq '/check/' ? 'set "websocket_guard auto;" in' : 'add "websocket_guard auto;" to') . ' the location, or '
         . '"proxy_cache_bypass $http_upgrade;" [cached-response]', "$path: that answers the handshake");
     is(outcome($t, path => "${path}ws"), '101', "$path: what is not stored does not");
 }

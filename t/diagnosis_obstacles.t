@@ -172,7 +172,7 @@ is(failure('/three') =~ s/^\d+, //r, 'sends Upgrade "upgrade" in place of "webso
     . "speaks HTTP/1.0 to the backend, which cannot upgrade; $mark and remove its own \"proxy_set_header Upgrade\", \"proxy_set_header "
     . 'Connection" and "proxy_http_version" [upgrade-not-forwarded]', 'three at once');
 is(failure('/checked') =~ s/^\d+, //r, 'passes the request on without its Upgrade header and sends Connection "keep-alive" in place of '
-    . "\"upgrade\"; $mark and $own_both", 'check');
+    . "\"upgrade\"; set \"websocket_guard on;\" in it and $own_both", 'check');
 is(failure('/guarded') =~ s/^\d+, //r, 'passes the request on without its Upgrade header and sends Connection "keep-alive" in place of '
     . "\"upgrade\"; $own_both", 'marked');
 like(outcome($t, path => '/in-a-block'), qr/ sends Upgrade "upgrade" in place of "websocket"; .*remove its own "proxy_set_header Upgrade" \[/, 'an if');

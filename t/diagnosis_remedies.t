@@ -90,7 +90,7 @@ $t->run();
 my %told = map { my ($name) = /location "([^"]+)"/; $name => $_ } map { host_findings($_) } qw{ /block/ /address/ /domain/ /hand/ /inherited/ };
 is(join(' ', sort keys %told), '/address/ /block/ /domain/ /hand/ /inherited/', 'each is told of');
 for my $name (qw{ /block/ /address/ /domain/ /hand/ }) {
-    ($in{$name}) = $told{$name} =~ /; add "([^"]+;)" to the location/;
+    ($in{$name}) = $told{$name} =~ /; (?:add|set) "([^"]+;)" (?:to|in) the location/;
 }
 ($beside, my $line) = $told{'/inherited/'} =~ /; add "([^"]+;)" beside the lines that it inherits \(\S+:(\d+)\)/;
 is($line, conf_line($t, qr/^\s*proxy_http_version/, 'nginx-test.conf'), 'where the inherited lines stand');

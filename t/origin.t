@@ -163,7 +163,7 @@ is(requests_seen($t), $seen, 'nothing of all this was passed on');
 
 # Where nothing is refused, the origin is not the cause.
 is(outcome($t, path => '/modes/check/', origin => 'https://evil.example'), '200, [error] upgrade failed: '
-    . place_of($t, '/modes/check/') . ' passes the request on without its Upgrade header; add "websocket_guard on;" to it '
+    . place_of($t, '/modes/check/') . ' passes the request on without its Upgrade header; set "websocket_guard on;" in it '
     . '[upgrade-not-forwarded]', 'check');
 
 # What does not go on as an upgrade has no need of an origin.

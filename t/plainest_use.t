@@ -50,7 +50,7 @@ for my $case (
 # What the notice says, works.
 
 my ($auto) = lines('location /ws/ { websocket_guard auto; proxy_pass http://app; }');
-like($auto, qr/; add "websocket_guard_forwarded host;" to the location \[/, 'auto, what to add');
+like($auto, qr/; set "websocket_guard_forwarded host;" in the location \[/, 'auto, what to add');
 is_deeply([lines('location /ws/ { websocket_guard auto; websocket_guard_forwarded host; proxy_pass http://app; }')], [],
     'auto, with that');
 my ($domain) = lines('proxy_set_header X-A b; location /ws/ { websocket_guard on; proxy_pass http://chat.example.com; }');

@@ -94,6 +94,7 @@ impl fmt::Display for Report<'_> {
         };
         match (self.role, self.count) {
             (_, 0 | 1) => {}
+            (Role::FirstOfRest, 2) => f.write_str(" (and something like it in another)")?,
             (Role::FirstOfRest, count) => {
                 write!(f, " (and something like it in {} others)", count - 1)?
             }
@@ -203,7 +204,7 @@ fn audit_server<'a>(
         if !context.is_audited() {
             for (finding, problem) in rules::check_in_passing(&context) {
                 if !location.ignore.contains(finding) {
-                    reports.add(finding, problem, context.subject(), location.place);
+                    reports.add_of(&context, finding, problem);
                 }
             }
             continue;
@@ -215,7 +216,7 @@ fn audit_server<'a>(
         let found = rules::check(&context);
         for (finding, problem) in found {
             if !location.ignore.contains(finding) {
-                reports.add(finding, problem, context.subject(), location.place);
+                reports.add_of(&context, finding, problem);
             }
         }
     }
@@ -269,6 +270,17 @@ struct Each {
 }
 
 impl<'a> Reports<'a> {
+    fn add_of(
+        &mut self,
+        context: &Context<'_, 'a>,
+        finding: LoadFinding,
+        mut problem: Problem<'a>,
+    ) {
+        let fix = problem.fix.take().unwrap_or_else(|| finding.entry().fix.into());
+        problem.fix = Some(context.apply(fix));
+        self.add(finding, problem, context.subject(), context.location.place);
+    }
+
     fn add(
         &mut self,
         finding: LoadFinding,
@@ -472,6 +484,28 @@ mod tests {
             ignoring.ignore.insert(Finding::from_slug(name.as_bytes()).unwrap());
             assert!(names(&[broken]).contains(&name));
             assert!(!names(&[ignoring]).contains(&name));
+        }
+    }
+
+    #[test]
+    fn a_mark_is_set_and_not_added() {
+        let bare = edit(checked("/chat"), |p| {
+            *p = Proxied { cache: Some(Cache::default()), ..default_proxied() };
+        });
+        let inherited = Location { marked: Marked::Above, ..bare };
+        let (own, above) = (lines(bare).join("\n"), lines(inherited).join("\n"));
+        for mode in ["on", "auto"] {
+            let set = format!("set \"websocket_guard {mode};\" in the location");
+            let add = format!("add \"websocket_guard {mode};\" to the location");
+            assert!(own.contains(&set) && !own.contains("add \"websocket_guard"), "{own}");
+            assert!(above.contains(&add) && !above.contains("set \"websocket_guard"), "{above}");
+        }
+    }
+
+    fn default_proxied() -> Proxied<'static> {
+        match location("/").content {
+            Content::Proxied(proxied) => proxied,
+            _ => Proxied::default(),
         }
     }
 

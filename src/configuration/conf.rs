@@ -230,6 +230,8 @@ pub struct LocationConf {
     pub number: u32,
     /// Where `websocket_guard` stands.
     pub marked: Marked,
+    /// The same of the location, which for a block is the location around it.
+    pub location_marked: Marked,
     /// Whether `websocket_guard_timeout` stands in the level itself.
     pub sets_timeout: bool,
     mode: Mode,
@@ -268,6 +270,7 @@ impl LocationConf {
             location_opened: Opening::default(),
             number: 0,
             marked: Marked::Nowhere,
+            location_marked: Marked::Nowhere,
             sets_timeout: false,
             mode: Mode::default(),
             tunnel: TunnelLoop::default(),
@@ -315,6 +318,11 @@ impl LocationConf {
             ignore,
         } = *written;
         let mode = own_mode.unwrap_or(above.mode);
+        let marked = match (own_mode, above.marked) {
+            (Some(_), _) => Marked::Here,
+            (None, Marked::Nowhere) => Marked::Nowhere,
+            (None, Marked::Above | Marked::Here) => Marked::Above,
+        };
         let by_mode = ByMode {
             close: close.or(above.by_mode.close),
             forwarded: forwarded.or(above.by_mode.forwarded),
@@ -323,11 +331,8 @@ impl LocationConf {
             opened,
             location_opened: opened,
             number,
-            marked: match (own_mode, above.marked) {
-                (Some(_), _) => Marked::Here,
-                (None, Marked::Nowhere) => Marked::Nowhere,
-                (None, Marked::Above | Marked::Here) => Marked::Above,
-            },
+            marked,
+            location_marked: marked,
             sets_timeout: timeout.is_some(),
             mode,
             tunnel: tunnel.unwrap_or(above.tunnel),

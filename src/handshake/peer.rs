@@ -20,7 +20,8 @@ use ngx::ngx_conf_log_error;
 use once_cell::unsync::OnceCell;
 use websocket_guard_core::diagnosis::{Failure, Waiting};
 
-use crate::nginx::{elements, speaks_tls, OneThread};
+use crate::configuration::foreign::proxies;
+use crate::nginx::{bytes, elements, speaks_tls, OneThread};
 use crate::request::connect;
 use crate::request::exchange::Exchange;
 use crate::request::view::Request;
@@ -228,7 +229,8 @@ unsafe fn failure(
         } else {
             (Waiting::Read, conf.read_timeout)
         };
-        return Some(Failure::TimedOut(waiting, limit as u64));
+        let by_guard = is_of_guard(exchange, conf, waiting);
+        return Some(Failure::TimedOut(waiting, limit as u64, by_guard));
     }
     if !connected {
         return Some(connect::failure(exchange, upstream, false));
@@ -246,6 +248,21 @@ unsafe fn failure(
     } else {
         None
     }
+}
+
+/// Whether `websocket_guard_timeout` decides how long the backend is waited for.
+fn is_of_guard(exchange: &Exchange, conf: &ngx_http_upstream_conf_t, waiting: Waiting) -> bool {
+    let Some(location) = exchange.location else { return false };
+    let modules: [&[u8]; proxies::MODULES] = [b"proxy", b"uwsgi", b"scgi"];
+    let mut waits = modules.iter().zip(location.conf.recipe.waits);
+    waits.any(|(module, waits)| {
+        let is_guards = match waiting {
+            Waiting::Connect => false,
+            Waiting::Send => waits.send,
+            Waiting::Read => waits.read,
+        };
+        is_guards && *module == bytes(conf.module)
+    })
 }
 
 /// The name that was sent to the backend in the TLS handshake.

@@ -89,6 +89,7 @@ pub fn gather(request: &Request, attempt: Option<&Attempt>) -> Option<Facts<'sta
 
     Some(Facts {
         mode: location.conf.mode(),
+        has_own_mark: location.conf.location_marked == Marked::Here,
         location: (!is_error_page && (reached || !location.core.name.is_empty()))
             .then(|| location.place()),
         own: request

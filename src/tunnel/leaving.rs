@@ -11,6 +11,7 @@ use ngx::ffi::{
 };
 use ngx::ngx_log_error;
 use websocket_guard_core::findings::EndFinding;
+use websocket_guard_core::text::count::Count;
 
 use crate::nginx::OneThread;
 
@@ -91,8 +92,9 @@ pub fn sum_up(cycle: &ngx_cycle_t) {
         ngx_log_error!(
             NGX_LOG_NOTICE,
             cycle.log,
-            "websocket_guard: {} tunnels of this worker were drained, {} of them without an answer in time [{}]",
-            drained,
+            "websocket_guard: {} of this worker {} drained, {} of them without an answer in time [{}]",
+            Count(drained, "tunnel"),
+            if drained == 1 { "was" } else { "were" },
             unanswered,
             EndFinding::TunnelDrained.entry().slug
         );

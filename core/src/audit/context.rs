@@ -1,5 +1,6 @@
 //! What a rule is asked about: a location, with all that may matter around it.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
@@ -153,9 +154,39 @@ impl<'s, 'a> Context<'s, 'a> {
 
     /// How to have the location guarded: one that has a mark of its own must have no second one.
     pub fn guarding(&self) -> &'static str {
-        match self.location.marked {
-            Marked::Here => "set \"websocket_guard on;\" in the location",
-            Marked::Above | Marked::Nowhere => "add \"websocket_guard on;\" to the location",
+        match self.has_own_mark() {
+            true => "set \"websocket_guard on;\" in the location",
+            false => "add \"websocket_guard on;\" to the location",
+        }
+    }
+
+    /// Whether `websocket_guard` stands in it, for an `if` block in the location around it.
+    pub fn has_own_mark(&self) -> bool {
+        match (self.location.kind, self.around()) {
+            (LocationKind::If, Some(around)) => around.has_own_mark(),
+            _ => self.location.marked == Marked::Here,
+        }
+    }
+
+    /// The remedies as they can be applied in the location: a second mark would be refused as a duplicate, so that the one
+    /// that stands there has to say something else.
+    pub fn apply(&self, fix: Cow<'static, str>) -> Cow<'static, str> {
+        const ADDED: [(&str, &str); 2] = [
+            (
+                "add \"websocket_guard on;\" to the location",
+                "set \"websocket_guard on;\" in the location",
+            ),
+            (
+                "add \"websocket_guard auto;\" to the location",
+                "set \"websocket_guard auto;\" in the location",
+            ),
+        ];
+        if !self.has_own_mark() {
+            return fix;
+        }
+        match ADDED.iter().find(|(added, _)| fix.contains(added)) {
+            Some((added, set)) => fix.replace(added, set).into(),
+            None => fix,
         }
     }
 

@@ -330,7 +330,7 @@ pub struct Proxied<'a> {
     pub read_timeout: Option<Setting<'a, u64>>,
     /// The interval of `websocket_guard_ping`, in milliseconds, where it has an effect.
     pub ping: Option<Setting<'a, u64>>,
-    /// The time of `websocket_guard_drain`, in milliseconds, where it has an effect.
+    /// How long `websocket_guard_drain` may take, in milliseconds, its `wait` included, where it has an effect.
     pub drain: Option<Setting<'a, u64>>,
     /// Where `websocket_guard_frames check` stands, if the messages of a tunnel have a limit which that lets go.
     pub limits_let_go: Option<SetAt<'a>>,

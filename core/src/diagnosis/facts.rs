@@ -28,6 +28,8 @@ pub struct Facts<'a> {
     pub own: OwnSettings,
     /// What websocket_guard says in [`location`](Self::location).
     pub mode: Mode,
+    /// Whether it says that itself, so that a second line would be refused.
+    pub has_own_mark: bool,
     /// The location that proxied, if one did (remembered when the gate ran or `u` was created),
     /// else `r->loc_conf` at the log phase. `None` if nginx answered before it looked for a
     /// location (`clcf->name` is empty: `clcf` is the server's).
@@ -405,8 +407,8 @@ pub enum Failure<'a> {
     NotResolved(&'a [u8]),
     /// The connection was refused or could not be made.
     NotConnected(Unconnected<'a>),
-    /// 504, and the limit in milliseconds, 0 if unknown.
-    TimedOut(Waiting, u64),
+    /// 504, the limit in milliseconds, 0 if unknown, and whether it is that of `websocket_guard_timeout`.
+    TimedOut(Waiting, u64, bool),
     /// The TLS handshake failed; the name that was sent as SNI.
     TlsHandshake {
         /// `None` without proxy_ssl_server_name.
@@ -454,6 +456,7 @@ impl Default for Facts<'_> {
         Self {
             own: OwnSettings::default(),
             mode: Mode::Off,
+            has_own_mark: false,
             location: None,
             realtime: false,
             server: NamedPlace { name: b"", place: Place { file: b"", line: 0 } },

@@ -189,6 +189,14 @@ fn fix(finding: RunFinding, facts: &Facts) -> &'static str {
             | RunFinding::ConnectionsExhausted,
             _,
         ) => connect::fix(facts).unwrap_or(usual),
+        (RunFinding::NotWebsocket, _)
+            if client::passes_upgrade_on(facts) && facts.has_own_mark =>
+        {
+            "set \"websocket_guard on;\" in it, which passes on what websocket_guard_upgrade lists"
+        }
+        (RunFinding::CachedResponse, _) if facts.has_own_mark => {
+            "set \"websocket_guard auto;\" in the location, or \"proxy_cache_bypass $http_upgrade;\""
+        }
         (RunFinding::NotWebsocket, _) if client::passes_upgrade_on(facts) => {
             "add \"websocket_guard on;\" to it, which passes on what websocket_guard_upgrade lists"
         }

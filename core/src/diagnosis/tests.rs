@@ -452,7 +452,7 @@ fn cases() -> Vec<(RunFinding, Facts<'static>, Vec<Facts<'static>>)> {
         ),
         (
             RunFinding::BackendTimeout,
-            failed(504, Reached::Connection, Some(Failure::TimedOut(Waiting::Read, 60_000))),
+            failed(504, Reached::Connection, Some(Failure::TimedOut(Waiting::Read, 60_000, false))),
             vec![answered(504), failed(502, Reached::Connection, None)],
         ),
         (
@@ -1045,7 +1045,7 @@ fn a_uri_that_changed_is_told_whatever_the_status() {
     assert!(line(&closed).contains(remedy));
     assert!(!line(&Facts { uri: b"/chat", ..closed }).contains(remedy));
     // What has nothing to do with it.
-    for failure in [Failure::HeaderTooBig, Failure::TimedOut(Waiting::Read, 1000)] {
+    for failure in [Failure::HeaderTooBig, Failure::TimedOut(Waiting::Read, 1000, false)] {
         let facts = Facts { uri: b"/a?b", ..failed(502, Reached::Connection, Some(failure)) };
         assert!(!line(&facts).contains(remedy));
     }
@@ -1106,6 +1106,14 @@ fn what_keeps_the_upgrade_from_the_backend() {
         Facts { handler: Handler::Fastcgi, ..answered(200) },
         "uses fastcgi_pass, which cannot carry a WebSocket; use proxy_pass, uwsgi_pass or \
          scgi_pass there",
+    );
+    check(
+        Facts {
+            mode: Mode::Check,
+            has_own_mark: true,
+            ..upstream(400, |u| u.http_version = Some(HttpVersion::Http10))
+        },
+        "speaks HTTP/1.0 to the backend, which cannot upgrade; set \"websocket_guard on;\" in it",
     );
     check(
         upstream(400, |u| u.http_version = Some(HttpVersion::Http10)),
@@ -1224,8 +1232,12 @@ fn other_wordings() {
     check(upstream(404, |u| u.uri = b""), "answered 404, the client asked for \"/chat\"; ");
     check(upstream(200, |u| u.uri = b""), "answered 200 to \"/chat\", it has no WebSocket there; ");
     check(
-        failed(504, Reached::Nothing, Some(Failure::TimedOut(Waiting::Connect, 0))),
+        failed(504, Reached::Nothing, Some(Failure::TimedOut(Waiting::Connect, 0, false))),
         "did not accept the connection (proxy_connect_timeout); ",
+    );
+    check(
+        failed(504, Reached::Connection, Some(Failure::TimedOut(Waiting::Read, 3_600_000, true))),
+        "did not answer the handshake within 1h (websocket_guard_timeout); ",
     );
     check(
         Facts { handler: Handler::Uwsgi, ..failed(504, Reached::Connection, None) },
@@ -1587,9 +1599,9 @@ impl<'a> Any<'a> {
             Failure::NoLivePeer,
             Failure::NotResolved(value),
             Failure::NotConnected(unconnected),
-            Failure::TimedOut(Waiting::Connect, limit),
-            Failure::TimedOut(Waiting::Send, limit),
-            Failure::TimedOut(Waiting::Read, limit),
+            Failure::TimedOut(Waiting::Connect, limit, false),
+            Failure::TimedOut(Waiting::Send, limit, false),
+            Failure::TimedOut(Waiting::Read, limit, false),
             Failure::TlsHandshake { sni: Some(value) },
             Failure::SpeaksTls,
             Failure::NotHttp,
@@ -1690,6 +1702,7 @@ impl<'a> Any<'a> {
         });
         Facts {
             mode: self.one_of(&[Mode::Off, Mode::Check, Mode::Auto, Mode::On]),
+            has_own_mark: self.flag(),
             location: self.place(),
             own: OwnSettings {
                 upgrade: self.flag(),

@@ -634,7 +634,7 @@ location /chat {
 
     DrainCutShort "drain-cut-short", Warn;
     title: "a worker that leaves is cut before it has closed its tunnels",
-    cause: "websocket_guard_drain spreads the closing of the tunnels over a time that is longer than worker_shutdown_timeout",
+    cause: "websocket_guard_drain spreads the closing of the tunnels over a time, and the last of them has its wait (5s by default) from then on, which together is longer than worker_shutdown_timeout",
     fix: "make worker_shutdown_timeout longer than websocket_guard_drain and its wait together",
     symptom: "after a reload some clients close one by one, and the others all at once",
     example: "\

@@ -104,7 +104,7 @@ impl<'a> Describer<'a> {
                 origin: origin(b"websocket_guard_ping"),
             }),
             drain: conf.drain().filter(|_| conf.pumps()).map(|drain| Setting {
-                value: drain.spread as u64,
+                value: drain.spread.saturating_add(drain.wait) as u64,
                 origin: origin(b"websocket_guard_drain"),
             }),
             limits_let_go: (conf.pumps() && conf.lets_limits_go())

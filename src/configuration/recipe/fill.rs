@@ -75,6 +75,9 @@ pub(super) unsafe fn fill_in(
         if let Some(timeouts) = conf.recipe.tunnel_timeouts.get_mut(index) {
             *timeouts = limits.tunnel;
         }
+        if let Some(waits) = conf.recipe.waits.get_mut(index).filter(|_| mode == Mode::On) {
+            *waits = limits.waits;
+        }
         if let Some(upgrade) = conf.recipe.upgrade.get_mut(index) {
             *upgrade = own_upgrade;
         }

@@ -60,6 +60,7 @@ pub unsafe fn merge(
         // around it, through the proxy modules' own merging.
         conf.recipe = parent.recipe;
         conf.location_opened = parent.location_opened;
+        conf.location_marked = parent.location_marked;
     } else {
         // SAFETY: `cf` has the context of the level; plain settings live as long as the configuration.
         let (own, inherited) = unsafe {

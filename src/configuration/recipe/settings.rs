@@ -29,6 +29,8 @@ pub struct Recipe {
     pub loc_conf: Option<NonNull<*mut c_void>>,
     /// The limits of a tunnel, for each proxy module.
     pub tunnel_timeouts: [TunnelTimeouts; MODULES],
+    /// Which times of a request that is no tunnel yet are the guard's, for each proxy module.
+    pub waits: [GuardWaits; MODULES],
     /// The configuration that the location's tunnels go on with, where it differs.
     pub tunnel_conf: Option<NonNull<TunnelConf>>,
     /// The value of Connection for requests that are no upgrades: what the location inherited, or its own `""` or
@@ -46,6 +48,13 @@ impl Recipe {
         // SAFETY: compiled values live as long as the configuration, and keep their text.
         own.and_then(|(_, own)| own).map_or(value, |own| unsafe { own.as_ref() }.value)
     }
+}
+
+/// The times of a request that `websocket_guard_timeout` decides, by its value or its default.
+#[derive(Clone, Copy, Default)]
+pub struct GuardWaits {
+    pub read: bool,
+    pub send: bool,
 }
 
 /// The settings of the proxy modules that a location would have had without the guard. A level that

@@ -6,7 +6,7 @@ use ngx::ffi::{
     nginx_version, ngx_conf_t, ngx_flag_t, ngx_http_upstream_conf_t, ngx_msec_t, ngx_uint_t,
 };
 
-use super::settings::{Settings, TunnelConf, TunnelTimeouts};
+use super::settings::{GuardWaits, Settings, TunnelConf, TunnelTimeouts};
 use crate::configuration::conf::{Level, MainConf, MergedLevel};
 use crate::nginx::{place, AllocationFailed};
 
@@ -28,6 +28,8 @@ pub(super) struct Limits {
     pub(super) tunnel: TunnelTimeouts,
     /// `proxy_read_timeout` for requests that are no upgrades, in mode `on`.
     pub(super) plain_read: ngx_msec_t,
+    /// Which of those of requests are the guard's, in mode `on`.
+    pub(super) waits: GuardWaits,
 }
 
 impl Limits {
@@ -46,7 +48,16 @@ impl Limits {
             own_timeout.or(own.read_timeout).unwrap_or_else(|| above(inherited.read_timeout));
         let send =
             own.send_timeout.or(own_timeout).unwrap_or_else(|| above(inherited.send_timeout));
-        Self { tunnel: TunnelTimeouts { read, send }, plain_read: read }
+        // An inherited time that is longer than the guard's default stays.
+        let decides = |own: Option<ngx_msec_t>, inherited: Option<ngx_msec_t>| {
+            own.is_none()
+                && (timeout.is_some() || inherited.map_or(true, |it| it <= DEFAULT_TIMEOUT))
+        };
+        let waits = GuardWaits {
+            read: decides(own.read_timeout, inherited.read_timeout),
+            send: decides(own.send_timeout, inherited.send_timeout),
+        };
+        Self { tunnel: TunnelTimeouts { read, send }, plain_read: read, waits }
     }
 }
 

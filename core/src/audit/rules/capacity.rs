@@ -2,6 +2,7 @@
 
 use crate::audit::model::{Content, Site};
 use crate::audit::problem::Problem;
+use crate::text::count::Count;
 use crate::words::SetAt;
 
 /// A tunnel has one connection to the client and one to the backend.
@@ -35,7 +36,7 @@ pub fn capacity<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
     let connections = files.unwrap_or(worker_connections);
     let tunnels = workers.saturating_mul(connections) / CONNECTIONS_PER_TUNNEL;
     let limit = match files {
-        Some(files) => format!("; a worker may open only {files} files"),
+        Some(files) => format!("; a worker may open only {}", Count(files, "file")),
         None => String::new(),
     };
     let place = match files {
@@ -43,8 +44,10 @@ pub fn capacity<'a>(site: &Site<'a>) -> Option<Problem<'a>> {
         None => site.worker_connections_place,
     };
     let problem = Problem::new(format!(
-        "this configuration can hold {tunnels} WebSockets ({workers} workers with \
-         {worker_connections} worker_connections, two for each{limit})"
+        "this configuration can hold {} ({} with {worker_connections} worker_connections, two for \
+         each{limit})",
+        Count(tunnels, "WebSocket"),
+        Count(workers, "worker")
     ));
     Some(problem.at(SetAt::Above(place)))
 }
@@ -88,6 +91,8 @@ mod tests {
         assert!(lines(&placed)[0].ends_with("[capacity] in nginx.conf:8"));
         let placed = Site { open_files: None, ..placed };
         assert!(lines(&placed)[0].ends_with("[capacity] in nginx.conf:7"));
+        let one = Site { workers: 1, worker_connections: 2, worker_shutdown_timeout: true, ..site };
+        assert!(lines(&one)[0].contains("hold 1 WebSocket (1 worker with 2 worker_connections"));
         let unknown = Site { workers: 0, worker_shutdown_timeout: true, ..site };
         assert!(lines(&unknown).is_empty());
     }

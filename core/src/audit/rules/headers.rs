@@ -210,7 +210,7 @@ pub fn host_not_forwarded<'a>(
         Problem::new("does not pass the client's Host on, the backend sees the upstream's name");
     let host = proxied.target.upstream.filter(|_| context.is_guarded());
     if host.is_some_and(Upstream::names_no_site) {
-        return Some(problem.fix("add \"websocket_guard_forwarded host;\" to the location"));
+        return Some(problem.fix("set \"websocket_guard_forwarded host;\" in the location"));
     }
     // Where there are inherited lines, one in the location itself would end that.
     let inherited = proxied.headers.entries.iter().find_map(|header| header.place);
@@ -373,17 +373,17 @@ mod tests {
         assert_eq!(
             lines(plain),
             [
-                "websocket_guard: location \"/chat\" proxies without the Upgrade header; add \
-                 \"websocket_guard on;\" to the location, or \"proxy_set_header Upgrade \
+                "websocket_guard: location \"/chat\" proxies without the Upgrade header; set \
+                 \"websocket_guard on;\" in the location, or \"proxy_set_header Upgrade \
                  $http_upgrade;\" [missing-upgrade] in nginx.conf:10",
-                "websocket_guard: location \"/chat\" proxies without \"Connection: upgrade\"; add \
-                 \"websocket_guard on;\" to the location, or set Connection from a map of \
+                "websocket_guard: location \"/chat\" proxies without \"Connection: upgrade\"; set \
+                 \"websocket_guard on;\" in the location, or set Connection from a map of \
                  $http_upgrade [missing-connection] in nginx.conf:10",
                 "websocket_guard: location \"/chat\" does not pass the client's Host on, the \
                  backend sees the upstream's name; add \"proxy_set_header Host $http_host;\" to the \
                  location [host-not-forwarded] in nginx.conf:10",
                 "websocket_guard: location \"/chat\" speaks HTTP/1.0 to the backend, nginx's \
-                 default before 1.29.7; add \"websocket_guard on;\" to the location, or \
+                 default before 1.29.7; set \"websocket_guard on;\" in the location, or \
                  \"proxy_http_version 1.1;\" [http10-upstream] in nginx.conf:10",
             ]
         );
@@ -429,7 +429,7 @@ mod tests {
         assert_eq!(
             lines(dropping(&[real_ip], RECIPE)),
             ["websocket_guard: location \"/chat\" has its own proxy_set_header and thereby loses \
-              Upgrade, Connection and Host, set above it; add \"websocket_guard on;\" to the \
+              Upgrade, Connection and Host, set above it; set \"websocket_guard on;\" in the \
               location, or repeat the lost proxy_set_header lines in it [headers-dropped] in \
               nginx.conf:100"]
         );
@@ -589,7 +589,7 @@ mod tests {
         let none = on_with(&[("Upgrade", "guard"), ("Connection", "guard")]);
         assert_eq!(names(&[none]), ["host-not-forwarded"]);
         assert!(
-            lines(none)[0].contains("; add \"websocket_guard_forwarded host;\" to the location")
+            lines(none)[0].contains("; set \"websocket_guard_forwarded host;\" in the location")
         );
         assert!(names(&[to("guard")]).is_empty());
         let domain = |headers| {

@@ -77,7 +77,10 @@ pub fn tryfiles_fallback<'a>(context: &Context<'_, 'a>) -> Option<Problem<'a>> {
         Problem::new(format!(
             "falls back to \"{name}\" (try_files), which proxies without the WebSocket headers"
         ))
-        .fix(format!("add \"websocket_guard on;\" to location \"{name}\""))
+        .fix(match fallback.marked {
+            Marked::Here => format!("set \"websocket_guard on;\" in location \"{name}\""),
+            _ => format!("add \"websocket_guard on;\" to location \"{name}\""),
+        })
         .at(SetAt::Here(place)),
     )
 }

@@ -37,6 +37,9 @@ pub fn short_read_timeout<'a>(
              application send pings more often"
         ),
         // "websocket_guard on" beside it has no effect: what the location sets itself wins.
+        (false, SetAt::Here(_)) if context.has_own_mark() => {
+            format!("set \"{prefix}_read_timeout 1h;\", or remove it and {}", context.guarding())
+        }
         (false, SetAt::Here(_)) => format!(
             "set \"{prefix}_read_timeout 1h;\", or put \"websocket_guard on;\" in its place"
         ),
@@ -65,8 +68,8 @@ pub fn drain_cut_short<'a>(
     let (drain, limit) = (proxied.drain?, context.view.site.shutdown_limit?);
     (drain.value > limit).then(|| {
         Problem::new(format!(
-            "takes {} to close the tunnels of a worker that leaves, which are cut after {} \
-             (worker_shutdown_timeout)",
+            "takes up to {} to close the tunnels of a worker that leaves (websocket_guard_drain and its \
+             wait), which are cut after {} (worker_shutdown_timeout)",
             Duration(drain.value),
             Duration(limit)
         ))
@@ -107,6 +110,9 @@ mod tests {
               \"websocket_guard_timeout 1h;\", or have the application send pings more often \
               [short-read-timeout] in nginx.conf:33"]
         );
+        let checked = edit(checked("/chat"), |p| p.read_timeout = here(30_000, 33));
+        assert!(lines(checked)[0]
+            .contains("or remove it and set \"websocket_guard on;\" in the location [short"));
         let by_hand_too = edit(by_hand("/chat"), |p| p.read_timeout = here(30_000, 33));
         assert!(lines(by_hand_too)[0].contains("or put \"websocket_guard on;\" in its place"));
         // One directive, one report.
@@ -166,8 +172,8 @@ mod tests {
         let cut = |limit| Site { shutdown_limit: limit, ..site(&servers) };
         assert_eq!(
             lines_in(&cut(Some(59_000))),
-            ["websocket_guard: location \"/chat\" takes 60s to close the tunnels of a worker that leaves, \
-              which are cut after 59s (worker_shutdown_timeout); make worker_shutdown_timeout longer than \
+            ["websocket_guard: location \"/chat\" takes up to 60s to close the tunnels of a worker that leaves \
+              (websocket_guard_drain and its wait), which are cut after 59s (worker_shutdown_timeout); make worker_shutdown_timeout longer than \
               websocket_guard_drain and its wait together [drain-cut-short] in nginx.conf:12"]
         );
         assert!(names_in(&cut(Some(60_000))).is_empty());

@@ -47,9 +47,9 @@ pub fn tls(f: &mut Formatter, facts: &Facts) -> fmt::Result {
 }
 
 pub fn timeout(f: &mut Formatter, facts: &Facts) -> fmt::Result {
-    let (waiting, limit) = match facts.upstream.unwrap_or_default().failure {
-        Some(Failure::TimedOut(waiting, limit)) => (waiting, limit),
-        _ => (Waiting::Read, 0),
+    let (waiting, limit, by_guard) = match facts.upstream.unwrap_or_default().failure {
+        Some(Failure::TimedOut(waiting, limit, by_guard)) => (waiting, limit, by_guard),
+        _ => (Waiting::Read, 0, false),
     };
     let (what, directive) = match waiting {
         Waiting::Connect => ("accept the connection", "connect_timeout"),
@@ -59,6 +59,9 @@ pub fn timeout(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     write!(f, "{} did not {what}", Backend::of(facts))?;
     if limit > 0 {
         write!(f, " within {}", Duration::about(limit))?;
+    }
+    if by_guard {
+        return f.write_str(" (websocket_guard_timeout)");
     }
     write!(f, " ({}_{directive})", facts.handler.name())
 }

@@ -179,12 +179,18 @@ pub fn fix_of_obstacles(f: &mut Formatter, facts: &Facts) -> fmt::Result {
     if let Some(Obstacle::HttpVersion(HttpVersion::Http2)) = obstacle(facts) {
         return f.write_str(match facts.mode.is_guarded() {
             true => "set \"proxy_http_version 1.1;\" in it",
+            false if facts.has_own_mark => {
+                "set \"websocket_guard on;\" in it, and \"proxy_http_version 1.1;\""
+            }
             false => "add \"websocket_guard on;\" to it, and set \"proxy_http_version 1.1;\"",
         });
     }
     let mut own = obstacles(facts).filter_map(|obstacle| obstacle.own_directive(facts)).peekable();
     if !facts.mode.is_guarded() {
-        f.write_str(RunFinding::UpgradeNotForwarded.entry().fix)?;
+        f.write_str(match facts.has_own_mark {
+            true => "set \"websocket_guard on;\" in it",
+            false => RunFinding::UpgradeNotForwarded.entry().fix,
+        })?;
         if own.peek().is_none() {
             return Ok(());
         }

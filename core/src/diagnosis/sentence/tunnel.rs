@@ -4,6 +4,7 @@ use std::fmt::{self, Formatter};
 
 use crate::findings::EndFinding;
 use crate::frame::Role;
+use crate::text::count::Count;
 use crate::text::duration::Duration;
 use crate::text::escape::Escaped;
 
@@ -121,7 +122,8 @@ fn message_rate(f: &mut Formatter, end: &TunnelEnd) -> fmt::Result {
     let age = Duration::about(end.age_ms);
     write!(
         f,
-        "tunnel closed after {age}: the client sent more than {messages} messages, which is faster than \
-         {rate} (websocket_guard_message_rate; "
+        "tunnel closed after {age}: the client sent more than {}, which is faster than {rate} \
+         (websocket_guard_message_rate; ",
+        Count(messages, "message")
     )
 }
