@@ -13,7 +13,7 @@ use super::watch::Watch;
 /// How bytes are moved.
 #[derive(Clone, Copy)]
 pub enum Manner<'w> {
-    /// Nothing waits, be it for a place among them.
+    /// Nothing waits for its turn between them.
     Quiet(Option<&'w Watch>),
     /// With `stops` they go no further than to the end of a frame.
     Careful { watch: Option<&'w Watch>, stops: bool },

@@ -31,7 +31,7 @@ pub struct Watch {
     pub limits: Option<Own<Limits>>,
 }
 
-/// What bytes are asked for when they pass: one byte of flags, since it is asked at every event.
+/// What may stand in the way of bytes: one byte of flags, since every event looks at it.
 mod state {
     /// One of the moments may have come.
     pub const DUE: u8 = 1;
